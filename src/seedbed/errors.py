@@ -1,0 +1,45 @@
+"""The errors a user can cause, and can mend.
+
+    UserError             bad input: told in one line, exit code 2
+    ├── ConfigError       a setting is wrong, or settings do not fit together
+    ├── DataError         a source, a prepared dataset or a record in it
+    ├── CheckpointError   a checkpoint or a run folder
+    └── ExportError       a model that a format cannot hold
+
+A message says what is wrong, the value seen, and what to do. Anything else that is raised is a bug.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something in the user's hands is wrong."""
+
+
+class ConfigError(UserError):
+    """A setting is unknown, out of range, or contradicts another."""
+
+
+class DataError(UserError):
+    """A source cannot be read, or a prepared dataset is not whole."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or run folder is missing, damaged, or does not fit."""
+
+
+class ExportError(UserError):
+    """The model has no equivalent in the format asked for."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean X?" for the known name nearest to `name`, or "" when none is near.
+
+    >>> did_you_mean("lerning_rate", ["learning_rate", "warmup"])
+    ' Did you mean `learning_rate`?'
+    """
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean `{nearest[0]}`?" if nearest else ""

@@ -1,0 +1,87 @@
+"""What every tokenizer offers, and the decoder that streams text out of token ids."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids of the tokens that no text can produce: they are put in by us alone.
+
+    `eos` ends a document, and a chat turn. `bos` starts one: the same token, except in SentencePiece.
+    """
+
+    bos: int
+    eos: int
+    user: int
+    assistant: int
+    system: int
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back. Text that looks like a special token stays text."""
+
+    kind: str  # "byte", "char", "bpe", "gpt2", "huggingface"
+    vocab_size: int  # ids are below this; special tokens included
+    special: SpecialTokens
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`, without any special token."""
+        ...
+
+    def encode_documents(self, texts: Iterable[str]) -> tuple[NDArray[np.uint32], list[int]]:
+        """Return the ids of all texts, each followed by `special.eos`, end to end; and each length.
+
+        The lengths count the `eos`. This is the fast path that `prepare` uses.
+        """
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`; special tokens give nothing, broken UTF-8 gives U+FFFD."""
+        ...
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the UTF-8 bytes that the token stands for; b"" for a special token.
+
+        Raises IndexError for an id outside the vocabulary.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a hash that is equal for two tokenizers that give equal ids."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, which stock software loads."""
+        ...
+
+
+class StreamDecoder:
+    """Turns token ids, one at a time, into text that never ends inside a character.
+
+    >>> from seedbed.tokenizers.simple import ByteTokenizer
+    >>> tokenizer = ByteTokenizer()
+    >>> decoder = StreamDecoder(tokenizer)
+    >>> [decoder.push(i) for i in tokenizer.encode("é!")]
+    ['', 'é', '!']
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token_id: int) -> str:
+        """Return the characters that `token_id` completes."""
+        return self._decoder.decode(self._tokenizer.token_bytes(token_id))
+
+    def finish(self) -> str:
+        """Return what is left, with U+FFFD for a character that was never completed."""
+        return self._decoder.decode(b"", final=True)

@@ -1,0 +1,21 @@
+"""Fixtures that many tests share. Nothing here needs a network or the real data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real text (SEEDBED_DATA), or skip the test where there is none."""
+    root = Path(__file__).parents[1]
+    folder = Path(os.environ.get("SEEDBED_DATA", root / ".." / "shared" / "data")).resolve()
+    if not (folder / "tinystories").is_dir():
+        pytest.skip("no real data: set SEEDBED_DATA to a folder that has it")
+    return folder
