@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def replace_folder(path: Path) -> Iterator[Path]:
+def replace_folder(path: Path) -> Generator[Path]:
     """Yield an empty folder that becomes `path` when the block ends without an error.
 
     On an error the half-written folder is removed and what stood at `path` stays.

@@ -1,1 +1,1 @@
-
+"""The `seedbed` command: each module parses, calls one library function, prints."""

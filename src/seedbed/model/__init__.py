@@ -1,1 +1,1 @@
-
+"""The one decoder, its configuration, and its names in stock software."""

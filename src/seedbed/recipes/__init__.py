@@ -1,1 +1,1 @@
-
+"""Ready configurations, named on the command line."""

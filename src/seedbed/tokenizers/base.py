@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 class SpecialTokens:
     """Ids of the tokens that no text can produce: they are put in by us alone.
 
-    `eos` ends a document, and a chat turn. `bos` starts one: the same token, except in SentencePiece.
+    `eos` ends a document, and a chat turn. `bos` starts one: the same token, except for
+    SentencePiece.
     """
 
     bos: int
