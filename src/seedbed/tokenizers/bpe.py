@@ -1,0 +1,159 @@
+"""Byte-level BPE: trained on your own text, and an encoder that is quick on much text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer as StockTokenizer
+from tokenizers import models, pre_tokenizers, trainers
+
+from seedbed.errors import ConfigError
+from seedbed.tokenizers.base import SpecialTokens
+from seedbed.tokenizers.splitting import PADDING, word_starts
+from seedbed.tokenizers.tokenizer_json import (
+    BYTE_LEVEL_DECODER,
+    CHAT_TOKENS,
+    EOS,
+    bpe_model,
+    byte_characters,
+    byte_level_pre_tokenizer,
+    fingerprint_of,
+    tokenizer_json,
+    write_tokenizer_files,
+)
+from seedbed.tokenizers.utf8 import (
+    DOCUMENT_END,
+    bytes_of_token,
+    chunk_documents,
+    decode_tokens,
+    document_lengths,
+    encode_utf8,
+)
+from seedbed.tokenizers.words import WordTable
+
+_SPECIAL = (EOS, *CHAT_TOKENS)
+_SMALLEST = 256 + len(_SPECIAL)
+
+Merges = list[tuple[str, str]]
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
+    """Return a tokenizer of at most `vocab_size` ids, special tokens included, for such texts.
+
+    The same texts in the same order give the same tokenizer. It is smaller than asked for when the
+    texts have no more pairs that occur twice. Raises ConfigError below 260: bytes and specials.
+
+    >>> tokenizer = train_bpe(["so long, so long"], vocab_size=300)
+    >>> [tokenizer.token_bytes(i) for i in tokenizer.encode("so long")]
+    [b'so', b' long']
+    """
+    if vocab_size < _SMALLEST:
+        raise ConfigError(
+            f"`vocab_size` is {vocab_size:,} but must be at least {_SMALLEST}: "
+            f"256 bytes and {len(_SPECIAL)} special tokens."
+        )
+    stock = StockTokenizer(models.BPE())
+    stock.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(_SPECIAL),
+        min_frequency=2,
+        initial_alphabet=byte_characters(),
+        show_progress=False,
+    )
+    stock.train_from_iterator((encode_utf8(text).decode() for text in texts), trainer)
+    merges = json.loads(stock.to_str())["model"]["merges"]
+    return BpeTokenizer([(left, right) for left, right in merges])
+
+
+class BpeTokenizer:
+    """Byte-level BPE with GPT-2's split pattern and GPT-2's order of ids.
+
+    Ids: 256 bytes, in the order of the characters that stand for them in `merges`; one for each
+    merge; `<|endoftext|>`; the chat tokens. So GPT-2 itself keeps 50256 for `<|endoftext|>`.
+    """
+
+    def __init__(self, merges: Merges, *, kind: str = "bpe") -> None:
+        self.kind = kind
+        self._merges = merges
+        self._vocab = vocab_of(merges)
+        model = models.BPE(dict(self._vocab), merges)  # copied: special tokens are added below
+        self._special = {token: len(self._vocab) + i for i, token in enumerate(_SPECIAL)}
+        self._vocab |= self._special
+        self.vocab_size = len(self._vocab)
+        eos, user, assistant, system = self._special.values()
+        self.special = SpecialTokens(
+            bos=eos, eos=eos, user=user, assistant=assistant, system=system
+        )
+        self._bytes = _bytes_of_tokens(self._vocab, self._special)
+        self._words = WordTable(_word_encoder(model, eos))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`, without any special token."""
+        return self.encode_documents([text])[0][:-1].tolist()
+
+    def encode_documents(self, texts: Iterable[str]) -> tuple[NDArray[np.uint32], list[int]]:
+        """Return the ids of all texts, each followed by eos, end to end; and how many each has."""
+        parts = [self._encode_chunk(chunk) for chunk in chunk_documents(texts)]
+        ids = np.concatenate(parts)
+        return ids, document_lengths(ids, self.special.eos)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`; special tokens give nothing, broken UTF-8 gives U+FFFD."""
+        return decode_tokens(self._bytes, ids)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes of a token, b"" for a special one. Raises IndexError beyond them."""
+        return bytes_of_token(self._bytes, token_id)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of what decides ids."""
+        return fingerprint_of(self.to_json())
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, which stock software loads."""
+        write_tokenizer_files(folder, self.to_json())
+
+    def _encode_chunk(self, chunk: bytes) -> NDArray[np.uint32]:
+        padded = np.frombuffer(chunk + PADDING, np.uint8)
+        return self._words.ids_of(padded, word_starts(padded))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the tokenizer.json."""
+        return tokenizer_json(
+            self._special,
+            model=bpe_model(dict(self._vocab), self._merges),
+            pre_tokenizer=byte_level_pre_tokenizer(),
+            decoder=BYTE_LEVEL_DECODER,
+        )
+
+
+def vocab_of(merges: Merges) -> dict[str, int]:
+    """Return the ids of the bytes and of what the merges make, in GPT-2's order."""
+    vocab = {character: i for i, character in enumerate(sorted(byte_characters()))}
+    for left, right in merges:  # two merges can make one token
+        vocab.setdefault(left + right, len(vocab))
+    return vocab
+
+
+def _bytes_of_tokens(vocab: dict[str, int], special: dict[str, int]) -> list[bytes]:
+    byte_of = {character: byte for byte, character in enumerate(byte_characters())}
+    return [b"" if token in special else bytes(map(byte_of.__getitem__, token)) for token in vocab]
+
+
+def _word_encoder(model: models.BPE, eos: int) -> Callable[[bytes], list[int]]:
+    """Return the function from a word's bytes to its ids; DOCUMENT_END gives `eos`."""
+    characters = dict(enumerate(byte_characters()))
+    document_end = bytes([DOCUMENT_END])
+
+    def encode_word(word: bytes) -> list[int]:
+        if word == document_end:
+            return [eos]
+        tokens = model.tokenize(word.decode("latin-1").translate(characters))
+        return [token.id for token in tokens]
+
+    return encode_word

@@ -1,0 +1,167 @@
+"""Tokenizers that need no training: a token for each byte, or for each character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedbed.tokenizers.base import SpecialTokens
+from seedbed.tokenizers.tokenizer_json import (
+    BYTE_LEVEL_DECODER,
+    CHAT_TOKENS,
+    EOS,
+    bpe_model,
+    byte_characters,
+    byte_level_pre_tokenizer,
+    fingerprint_of,
+    tokenizer_json,
+    write_tokenizer_files,
+)
+from seedbed.tokenizers.unicode_classes import CODE_POINTS
+from seedbed.tokenizers.utf8 import bytes_of_token, decode_tokens, encode_utf8
+
+UNKNOWN = "<unk>"
+_SPECIAL = (EOS, *CHAT_TOKENS)
+
+
+class ByteTokenizer:
+    """Ids 0 to 255 are the bytes of UTF-8, then come `<|endoftext|>` and the chat tokens.
+
+    >>> ByteTokenizer().encode("é!")
+    [195, 169, 33]
+    """
+
+    def __init__(self) -> None:
+        self.kind = "byte"
+        self._special = {token: 256 + i for i, token in enumerate(_SPECIAL)}
+        self.special = _special_tokens(self._special)
+        self._bytes = [bytes([byte]) for byte in range(256)] + [b""] * len(_SPECIAL)
+        self.vocab_size = len(self._bytes)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`, without any special token."""
+        return list(encode_utf8(text))
+
+    def encode_documents(self, texts: Iterable[str]) -> tuple[NDArray[np.uint32], list[int]]:
+        """Return the ids of all texts, each followed by eos, end to end; and how many each has."""
+        parts = [np.frombuffer(encode_utf8(text), np.uint8) for text in texts]
+        return _join_documents(parts, self.special.eos)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`; special tokens give nothing, broken UTF-8 gives U+FFFD."""
+        return decode_tokens(self._bytes, ids)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes of a token, b"" for a special one. Raises IndexError beyond them."""
+        return bytes_of_token(self._bytes, token_id)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of what decides ids."""
+        return fingerprint_of(self.to_json())
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json: a byte-level BPE without merges."""
+        write_tokenizer_files(folder, self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the tokenizer.json."""
+        vocab = {character: byte for byte, character in enumerate(byte_characters())}
+        return tokenizer_json(
+            self._special,
+            model=bpe_model(vocab | self._special, []),
+            pre_tokenizer=byte_level_pre_tokenizer(),
+            decoder=BYTE_LEVEL_DECODER,
+        )
+
+
+class CharTokenizer:
+    """An id for each of `characters`, in order; then `<unk>` for all others, and special tokens.
+
+    >>> CharTokenizer("abc").encode("cab!")
+    [2, 0, 1, 3]
+    """
+
+    def __init__(self, characters: Iterable[str]) -> None:
+        self.kind = "char"
+        self.characters = "".join(dict.fromkeys(characters))
+        self._unknown = len(self.characters)
+        self._special = {
+            token: self._unknown + 1 + i for i, token in enumerate((EOS, *CHAT_TOKENS))
+        }
+        self.special = _special_tokens(self._special)
+        self._bytes = [encode_utf8(c) for c in self.characters] + [b""] * (1 + len(_SPECIAL))
+        self.vocab_size = len(self._bytes)
+        self._id_of_code_point = np.full(CODE_POINTS, self._unknown, np.uint32)
+        self._id_of_code_point[_code_points(self.characters)] = np.arange(self._unknown)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`, without any special token but `<unk>`."""
+        return self._id_of_code_point[_code_points(text)].tolist()
+
+    def encode_documents(self, texts: Iterable[str]) -> tuple[NDArray[np.uint32], list[int]]:
+        """Return the ids of all texts, each followed by eos, end to end; and how many each has."""
+        parts = [self._id_of_code_point[_code_points(text)] for text in texts]
+        return _join_documents(parts, self.special.eos)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`; special tokens, `<unk>` too, give nothing."""
+        return decode_tokens(self._bytes, ids)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes of a token, b"" for a special one. Raises IndexError beyond them."""
+        return bytes_of_token(self._bytes, token_id)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of what decides ids."""
+        return fingerprint_of(self.to_json())
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json: a model of one-character words."""
+        write_tokenizer_files(folder, self.to_json(), unk=UNKNOWN)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the tokenizer.json."""
+        ids = {character: i for i, character in enumerate(self.characters)}
+        special = {UNKNOWN: self._unknown, **self._special}
+        return tokenizer_json(
+            special,
+            model={"type": "WordLevel", "vocab": ids | special, "unk_token": UNKNOWN},
+            pre_tokenizer={
+                "type": "Split",
+                "pattern": {"Regex": r"[\s\S]"},
+                "behavior": "Isolated",
+                "invert": False,
+            },
+            decoder={"type": "Fuse"},
+        )
+
+
+def _special_tokens(ids: dict[str, int]) -> SpecialTokens:
+    eos, user, assistant, system = ids.values()
+    return SpecialTokens(bos=eos, eos=eos, user=user, assistant=assistant, system=system)
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    """Return the code points of `text`, U+FFFD for a lone surrogate."""
+    try:
+        data = text.encode("utf-32-le")
+    except UnicodeEncodeError:
+        data = encode_utf8(text).decode().encode("utf-32-le")
+    return np.frombuffer(data, np.dtype("<u4"))
+
+
+def _join_documents(
+    documents: Sequence[NDArray[np.unsignedinteger[Any]]], eos: int
+) -> tuple[NDArray[np.uint32], list[int]]:
+    """Return the ids of all documents, each followed by `eos`, and how many each has with it."""
+    lengths = [document.size + 1 for document in documents]
+    ids = np.full(sum(lengths), eos, np.uint32)
+    begin = 0
+    for document, length in zip(documents, lengths, strict=True):
+        ids[begin : begin + length - 1] = document
+        begin += length
+    return ids, lengths
