@@ -51,8 +51,9 @@ def merge(*layers: Mapping[str, Any]) -> Tree:
     for layer in layers:
         for key, value in layer.items():
             old = merged.get(key)
-            both = isinstance(old, Mapping) and isinstance(value, Mapping)
-            merged[key] = merge(old, value) if both else value  # pyright: ignore[reportUnknownArgumentType]
+            if isinstance(old, dict) and isinstance(value, Mapping):
+                value = merge(old, value)  # pyright: ignore[reportUnknownArgumentType]
+            merged[key] = value
     return merged
 
 

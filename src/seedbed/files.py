@@ -136,7 +136,7 @@ def read_manifest(folder: Path, *, error: type[UserError] = UserError) -> dict[s
     path = folder / MANIFEST
     try:
         manifest = read_json(path)
-        checksum = manifest.pop("checksum")
+        checksum = manifest["checksum"]
     except FileNotFoundError:
         raise error(f"{folder} has no {MANIFEST}: it is not whole, or not of this kind.") from None
     except (ValueError, KeyError, AttributeError, TypeError):
@@ -147,5 +147,6 @@ def read_manifest(folder: Path, *, error: type[UserError] = UserError) -> dict[s
 
 
 def _checksum_of(manifest: dict[str, Any]) -> str:
-    canonical = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
+    facts = {key: value for key, value in manifest.items() if key != "checksum"}
+    canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -24,7 +24,7 @@ class ModelConfig(Settings):
     """The full shape of one decoder. Sizes are in numbers of elements."""
 
     vocab_size: int = Field(gt=0)
-    context_length: int = Field(256, gt=1)
+    context_length: int = Field(default=256, gt=1)
     d_model: int = Field(gt=0)
     num_layers: int = Field(gt=0)
     num_heads: int = Field(gt=0)
@@ -37,9 +37,9 @@ class ModelConfig(Settings):
     qk_norm: bool = True
     bias: bool = False  # in linear layers and layer norms
     tie_embeddings: bool = True  # the output head is the token embedding
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    rope_theta: float = Field(10_000.0, gt=0)
-    norm_eps: float = Field(1e-6, gt=0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    rope_theta: float = Field(default=10_000.0, gt=0)
+    norm_eps: float = Field(default=1e-6, gt=0)
     attention: Literal["sdpa", "plain"] = "sdpa"  # plain: the formula, written out
 
     @model_validator(mode="after")

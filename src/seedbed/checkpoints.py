@@ -1,0 +1,198 @@
+"""A checkpoint is a Hugging Face model folder plus what training needs to go on.
+
+checkpoints/step-000500/ holds config.json, model.safetensors, generation_config.json,
+tokenizer.json, tokenizer_config.json; training/ with the optimizer's and the loop's state; and
+manifest.json, the size and SHA-256 of each file, written last. latest and best point to such.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from seedbed.errors import CheckpointError
+from seedbed.files import (
+    PARTIAL,
+    check_seal,
+    flush_to_disk,
+    read_json,
+    replace_folder,
+    seal_folder,
+    write_json,
+)
+from seedbed.model.huggingface import from_stock, model_config, stock_config, to_stock
+from seedbed.model.transformer import Transformer
+from seedbed.tokenizers.base import Tokenizer
+from seedbed.tokenizers.load import load_tokenizer
+
+WEIGHTS = "model.safetensors"
+OPTIMIZER = "training/optimizer.safetensors"
+STATE = "training/state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint folder holds, read and checked."""
+
+    path: Path
+    model: Transformer
+    tokenizer: Tokenizer
+    facts: dict[str, Any]  # of its manifest: step, val_loss, ...
+
+
+def save_checkpoint(
+    folder: Path,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    *,
+    facts: dict[str, Any],
+    optimizer: dict[str, Tensor] | None = None,
+    state: dict[str, Any] | None = None,
+) -> None:
+    """Write the folder, whole or not at all.
+
+    Raises CheckpointError when the disk is full; what was there before stays.
+    """
+    config, special = model.config, tokenizer.special
+    try:
+        with replace_folder(folder) as aside:
+            (aside / "training").mkdir()
+            weights = to_stock(config, {k: v.cpu() for k, v in model.state_dict().items()})
+            save_file(weights, aside / WEIGHTS, metadata={"format": "pt"})
+            write_json(
+                aside / "config.json", stock_config(config, bos=special.bos, eos=special.eos)
+            )
+            write_json(
+                aside / "generation_config.json",
+                {"bos_token_id": special.bos, "eos_token_id": special.eos},
+            )
+            tokenizer.save(aside)
+            if optimizer is not None:
+                copies = {k: v.detach().cpu().clone() for k, v in optimizer.items()}
+                save_file(copies, aside / OPTIMIZER)
+            if state is not None:
+                write_json(aside / STATE, state)
+            seal_folder(aside, **facts)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder} could not be saved: {error}. The checkpoints before it are whole. "
+            "Free some space and run the same command again."
+        ) from error
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Return the model (float32, in evaluation mode) and tokenizer of a checkpoint or run folder.
+
+    Raises CheckpointError when it is missing or damaged.
+    """
+    folder = find_checkpoint(path)
+    facts = check_seal(folder, error=CheckpointError)
+    config = model_config(read_json(folder / "config.json"))
+    model = Transformer(config)
+    load_weights(model, folder)
+    return Checkpoint(folder, model.to(device).eval(), load_tokenizer(folder), facts)
+
+
+def load_weights(model: Transformer, folder: Path) -> None:
+    """Copy the weights of a checkpoint into `model`.
+
+    Raises CheckpointError when they are of another shape.
+    """
+    try:
+        model.load_state_dict(from_stock(model.config, load_file(folder / WEIGHTS)))
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder / WEIGHTS} does not fit the model: {error}") from None
+
+
+def load_training_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the optimizer's tensors and the loop's state, as `save_checkpoint` took them.
+
+    Raises CheckpointError for a checkpoint saved without them.
+    """
+    if not (folder / STATE).is_file():
+        raise CheckpointError(f"{folder} holds a model only: training cannot go on from it.")
+    return load_file(folder / OPTIMIZER), read_json(folder / STATE)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that `path` means: itself, or of a run the best, else the latest.
+
+    Raises CheckpointError, saying what was looked for, when there is none.
+    """
+    candidates = [path, path / "checkpoints" / "best", path / "checkpoints" / "latest"]
+    for candidate in candidates:
+        if (candidate / "config.json").is_file():
+            return candidate.resolve()
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist. Give a run folder or a checkpoint folder.")
+    raise CheckpointError(
+        f"{path} is neither a checkpoint (no config.json) nor a run with one "
+        "(no checkpoints/best or checkpoints/latest)."
+    )
+
+
+class CheckpointFolder:
+    """The checkpoints of one run, by step."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def at(self, step: int) -> Path:
+        """Return the folder of the checkpoint at `step`."""
+        return self.path / f"step-{step:06d}"
+
+    def steps(self) -> list[int]:
+        """Return the steps that have a folder, oldest first."""
+        names = [p.name for p in self.path.glob("step-*") if not p.name.endswith(PARTIAL)]
+        return sorted(int(name.removeprefix("step-")) for name in names)
+
+    def newest_whole(self) -> tuple[Path | None, list[str]]:
+        """Return the newest undamaged checkpoint, and what is wrong with each newer one."""
+        damaged = []
+        for step in reversed(self.steps()):
+            try:
+                check_seal(self.at(step), error=CheckpointError)
+            except CheckpointError as error:
+                damaged.append(str(error))
+            else:
+                return self.at(step), damaged
+        return None, damaged
+
+    def point(self, name: str, step: int) -> None:
+        """Let `name` ("best" or "latest") stand for the checkpoint at `step`, atomically."""
+        link, aside = self.path / name, self.path / (name + PARTIAL)
+        _remove(aside)
+        try:
+            aside.symlink_to(self.at(step).name, target_is_directory=True)
+        except OSError:  # no symbolic links here: a copy
+            shutil.copytree(self.at(step), aside)
+            _remove(link)
+        aside.replace(link)
+        flush_to_disk(self.path)
+
+    def prune(self, keep: int, best: int | None) -> None:
+        """Remove all but the newest `keep` checkpoints and the best, and what kills left behind."""
+        for leftover in self.path.glob("step-*" + PARTIAL):
+            _remove(leftover)
+        for step in self._superfluous(keep, best):
+            aside = self.at(step).with_name(self.at(step).name + PARTIAL)
+            self.at(step).rename(aside)
+            _remove(aside)
+
+    def _superfluous(self, keep: int, best: int | None) -> Iterator[int]:
+        yield from (step for step in self.steps()[:-keep] if step != best)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)

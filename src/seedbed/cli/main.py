@@ -1,0 +1,94 @@
+"""The `seedbed` command: finds the subcommand, runs it, turns errors into messages and exit codes.
+
+Exit codes: 0 done, 2 bad input or config, 75 stopped on request with its state saved, 130
+interrupted with nothing to save, 1 anything else. Command modules load only when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from seedbed import __version__
+from seedbed.errors import UserError, did_you_mean
+
+STOPPED = 75
+INTERRUPTED = 130
+
+# Name -> first line of its help. The module is seedbed.cli.NAME, and holds `command`.
+COMMANDS = {
+    "demo": "Sample text, tokenizer, training, evaluation, stories: all in a few minutes.",
+    "prepare": "Turn text into a dataset of tokens.",
+    "train": "Train a model on a prepared dataset.",
+    "eval": "Measure how well a model predicts a text.",
+    "generate": "Write text with a model.",
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        cmd_name: str,
+    ) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"seedbed.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], COMMANDS) or f" Commands: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"`{args[0]}` is not a command.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: seedbed demo",
+)
+@click.version_option(__version__, prog_name="seedbed")
+def cli() -> None:
+    """Grow small language models from text, and tell which text grows the best one."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; messages go to stderr."""
+    try:
+        code = cli.main(args=arguments, prog_name="seedbed", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 1
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,86 @@
+"""`seedbed prepare`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seedbed.cli.output import json_option, print_result
+
+if TYPE_CHECKING:
+    from seedbed.data.prepared import PreparedDataset
+
+
+@click.command(
+    "prepare",
+    epilog="Example: seedbed prepare sample:stories --out data/stories",
+)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--out", required=True, type=click.Path(), help="Folder to write.")
+@click.option(
+    "--tokenizer",
+    metavar="KIND|PATH",
+    help="byte, char, bpe (the default, trained on this text), gpt2, or a path to a "
+    "tokenizer.json, a checkpoint or another prepared dataset.",
+)
+@click.option("--vocab-size", type=int, help="Vocabulary of a bpe tokenizer.  [default: 4096]")
+@click.option("--val", multiple=True, metavar="SOURCE", help="Validation text of its own.")
+@click.option(
+    "--val-fraction",
+    type=float,
+    help="Share of documents held out.  [default: 0.1, less for large text]",
+)
+@click.option("--text-field", help="Field of JSON records and parquet rows.  [default: text]")
+@click.option("--document-separator", help="Line that ends a document.  [default: <|endoftext|>]")
+@click.option("--limit-documents", type=int, help="Read at most so many documents.")
+@click.option(
+    "--dedup",
+    type=click.Choice(["none", "exact", "near"]),
+    help="Which duplicates are dropped.  [default: exact]",
+)
+@click.option("--workers", type=int, help="Processes that encode.  [default: one a core]")
+@click.option("--seed", type=int, help="Of generated sources.  [default: 0]")
+@click.option("--overwrite", is_flag=True, help="Replace another dataset at --out.")
+@json_option
+def command(as_json: bool, **options: Any) -> None:
+    """Turn text into a dataset of tokens.
+
+    A SOURCE is a file, a folder or a glob of .txt, .md, .jsonl, .json or .parquet files, each also
+    compressed as .gz or .zst; or sample:stories, stories written for this project
+    (sample:stories:500 for 500 of them). Interrupted at any moment, the same command goes on where
+    it was.
+    """
+    from seedbed.config import build
+    from seedbed.data.prepare import PrepareConfig, prepare
+    from seedbed.progress import Progress
+
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    config = build(PrepareConfig, given)
+    with Progress("reading", None, unit="bytes") as progress:
+
+        def show(stage: str, done: int, total: int | None) -> None:
+            progress.title, progress.total = stage, total
+            progress.update(done)
+
+        dataset = prepare(config, progress=show)
+    print_result(dataset.manifest, as_json, lambda: _lines(dataset))
+
+
+def _lines(dataset: PreparedDataset) -> list[str]:
+    manifest = dataset.manifest
+    verb = "was prepared already" if dataset.was_finished else "prepared"
+    lines = [f"{dataset.folder} {verb}"]
+    for split in ("train", "val"):
+        facts = manifest[split]
+        lines.append(
+            f"  {split}: {facts['documents']:,} documents, {facts['bytes'] / 1e6:,.2f} MB, "
+            f"{facts['tokens']:,} tokens"
+        )
+    for reason, drop in manifest["drops"].items():
+        lines.append(f"  left out, {reason}: {drop['documents']:,} (first: {drop['first']})")
+    lines.append(f"  tokenizer: {manifest['tokenizer']['kind']}, {manifest['vocab_size']:,} tokens")
+    lines.append(
+        f"  a byte n-gram model reaches {dataset.baseline_bits_per_byte:.3f} bits per byte"
+    )
+    return lines

@@ -1,0 +1,265 @@
+"""Text to tokens: a first pass that surveys the text, a second one that writes token files.
+
+Everything streams; workplace.py says how an interrupted run continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, replace
+from itertools import chain, islice, zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+import seedbed
+from seedbed.config import Settings
+from seedbed.data.cleaning import DROPPED, Cleaner, Dedup, content_hash
+from seedbed.data.documents import Document, Source, find_sources, read_documents
+from seedbed.data.drops import Drops
+from seedbed.data.encode_worker import dtype_for
+from seedbed.data.encoding import Block, encode_blocks
+from seedbed.data.formats import ReadOptions
+from seedbed.data.ngrams import measure_baseline
+from seedbed.data.prepared import PreparedDataset, open_dataset
+from seedbed.data.survey import Samples, Survey, Surveyor
+from seedbed.data.token_shards import ShardWriter, Split, Written
+from seedbed.data.workplace import Workplace, finished_dataset
+from seedbed.errors import ConfigError, DataError, did_you_mean
+from seedbed.files import read_json, write_json
+from seedbed.machine import this_machine
+from seedbed.tokenizers.base import Tokenizer
+from seedbed.tokenizers.bpe import train_bpe
+from seedbed.tokenizers.load import load_tokenizer
+from seedbed.tokenizers.pretrained import load_gpt2
+from seedbed.tokenizers.simple import ByteTokenizer, CharTokenizer
+
+Progress = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all where known
+
+BLOCK_BYTES = 1 << 20  # of text, encoded together
+SAVE_BYTES = 1 << 25  # of text, between two savings of the state
+_SMALL_BYTES = 1 << 22  # of text: encoded before other processes would have started
+
+# To add a tokenizer, add a line: from the samples of the text and `vocab_size`.
+TOKENIZERS: dict[str, Callable[[Samples, int], Tokenizer]] = {
+    "byte": lambda _samples, _vocab_size: ByteTokenizer(),
+    "char": lambda samples, _vocab_size: CharTokenizer(sorted(samples.characters)),
+    "bpe": lambda samples, vocab_size: train_bpe(
+        (text.decode("utf-8", "ignore") for text in samples.training), vocab_size
+    ),
+    "gpt2": lambda _samples, _vocab_size: load_gpt2(),
+}
+
+
+class PrepareConfig(Settings):
+    """What to make a dataset of, and how."""
+
+    sources: tuple[str, ...] = Field(min_length=1)  # files, folders, globs, sample:stories
+    out: Path
+    tokenizer: str = "bpe"  # byte, char, bpe, gpt2, or a path to a tokenizer or a prepared dataset
+    vocab_size: int = 4096  # of a bpe
+    val: tuple[str, ...] = ()  # validation text of its own; all of `sources` is then for training
+    val_fraction: float | None = Field(default=None, gt=0, lt=1)  # None: by size, 10 % to 0.5 %
+    text_field: str = "text"  # of JSON records and parquet rows
+    document_separator: str | None = Field(
+        default=None, min_length=1
+    )  # None: lines of <|endoftext|>
+    limit_documents: int | None = Field(default=None, ge=1)  # read at most so many from `sources`
+    dedup: Dedup = "exact"
+    workers: int | None = Field(default=None, ge=1)  # None: the cores, or one for a small text
+    seed: int = 0  # of sample:stories
+    overwrite: bool = False  # replace another dataset at `out`
+
+    @model_validator(mode="after")
+    def _one_validation_only(self) -> Self:
+        if self.val and self.val_fraction is not None:
+            raise ValueError("`val` and `val_fraction` both choose the validation text: give one.")
+        return self
+
+
+def prepare(config: PrepareConfig, *, progress: Progress | None = None) -> PreparedDataset:
+    """Return the dataset made of the sources, from `config.out`, where it is written.
+
+    An unfinished run of the same settings is continued; a finished one is returned as it is, with
+    `was_finished`. Raises DataError for text that cannot be used and for a full disk, ConfigError
+    for settings.
+
+    >>> import tempfile
+    >>> out = Path(tempfile.mkdtemp()) / "stories"
+    >>> dataset = prepare(PrepareConfig(sources=("sample:stories:60",), out=out, tokenizer="byte"))
+    >>> dataset.train.num_documents + dataset.val.num_documents
+    60
+    """
+    job = _Job(config, progress or _no_progress)
+    out = config.out.expanduser().absolute()
+    finished = finished_dataset(out, job.settings, job.all_sources, overwrite=config.overwrite)
+    if finished:
+        return replace(finished, was_finished=True)
+    place = Workplace(out)
+    with place.alone(), place.full_disk_explained():
+        place.start_or_continue(job.settings, job.all_sources)
+        if not place.survey.exists():
+            try:
+                _survey(job, place)
+            except (ConfigError, DataError):  # there is nothing to continue from
+                place.remove()
+                raise
+        written = _encode(job, place)
+        place.publish(_facts(job, read_json(place.survey), written, place.dataset))
+    return open_dataset(out, verify=False)
+
+
+def _no_progress(stage: str, done: int, total: int | None) -> None:
+    del stage, done, total
+
+
+class _Job:
+    """What was asked for, looked up."""
+
+    def __init__(self, config: PrepareConfig, progress: Progress) -> None:
+        self.config = config
+        self.progress = progress
+        self.sources = find_sources(config.sources)
+        self.validation_sources = find_sources(config.val)
+        self.all_sources: list[Source] = [*self.validation_sources, *self.sources]
+        self.settings = config.model_dump(mode="json", exclude={"out", "workers", "overwrite"})
+        if config.tokenizer not in TOKENIZERS:  # its file may change behind the path
+            fingerprint = _tokenizer_at(config.tokenizer).fingerprint()
+            self.settings["tokenizer_fingerprint"] = fingerprint
+
+    def documents(self, split: Split, drops: Drops) -> Iterator[Document]:
+        """Yield the documents of the validation sources, or of the others."""
+        config = self.config
+        options = ReadOptions(config.text_field, config.document_separator, config.seed)
+        if split == "val":
+            return read_documents(self.validation_sources, options, drops=drops)
+        return read_documents(self.sources, options, limit=config.limit_documents, drops=drops)
+
+
+def _survey(job: _Job, place: Workplace) -> None:
+    """Read all text once; make the tokenizer and the baseline; write down what was found."""
+    config, drops = job.config, Drops()
+    job.progress("reading", 0, None)
+    with place.hashes.open("wb") as hashes:
+        surveyor = Surveyor(
+            Cleaner(config.dedup, drops=drops), hashes, characters=config.tokenizer == "char"
+        )
+        for split in ("val", "train"):
+            for kept in surveyor.read(job.documents(split, drops), split):
+                job.progress("reading", kept, None)
+    survey, samples = surveyor.finish(place.hashes, config.val_fraction)
+    job.progress("tokenizer", 0, None)
+    tokenizer = _make_tokenizer(config, samples)
+    tokenizer.save(place.dataset)
+    job.progress("baseline", 0, None)
+    baseline = measure_baseline(samples.training, samples.validation)
+    write_json(place.survey, {"survey": asdict(survey), "baseline": baseline})
+
+
+def _make_tokenizer(config: PrepareConfig, samples: Samples) -> Tokenizer:
+    make = TOKENIZERS.get(config.tokenizer)
+    return make(samples, config.vocab_size) if make else _tokenizer_at(config.tokenizer)
+
+
+def _tokenizer_at(path: str) -> Tokenizer:
+    if not Path(path).expanduser().exists():
+        raise ConfigError(
+            f"`tokenizer` is `{path}`, which is neither one of {', '.join(TOKENIZERS)} "
+            f"nor a file or folder.{did_you_mean(path, TOKENIZERS)}"
+        )
+    return load_tokenizer(Path(path).expanduser())
+
+
+def _encode(job: _Job, place: Workplace) -> Written:
+    """Write the token files, from where an interrupted run left off; return what they hold."""
+    survey = Survey(**read_json(place.survey)["survey"])
+    vocab_size = load_tokenizer(place.dataset).vocab_size
+    writer = ShardWriter(place.dataset, place.written, token_size=dtype_for(vocab_size).itemsize)
+    with closing(writer):
+        saved = writer.written.bytes
+        job.progress("encoding", saved, survey.bytes_kept)
+        blocks = _blocks(_kept_documents(job, place, survey, writer.written.documents_read))
+        workers = job.config.workers or _useful_workers(survey.bytes_kept - saved)
+        with closing(encode_blocks(blocks, place.dataset, workers=workers)) as encoded_blocks:
+            for encoded in encoded_blocks:
+                writer.append(encoded)
+                job.progress("encoding", writer.written.bytes, survey.bytes_kept)
+                if writer.written.bytes - saved >= SAVE_BYTES:
+                    saved = writer.written.bytes
+                    writer.save_state()
+        writer.save_state()
+    return writer.written
+
+
+def _useful_workers(num_bytes: int) -> int:
+    return 1 if num_bytes < _SMALL_BYTES else this_machine().cores
+
+
+class _Kept(NamedTuple):
+    """A document that the survey kept."""
+
+    data: bytes
+    for_validation: bool
+    number: int
+
+
+def _kept_documents(job: _Job, place: Workplace, survey: Survey, first: int) -> Iterator[_Kept]:
+    """Yield what the survey kept, from document number `first` on.
+
+    Raises DataError when the sources no longer hold what the survey saw.
+    """
+    documents = chain(job.documents("val", Drops()), job.documents("train", Drops()))
+    both = zip_longest(islice(documents, first, None), _read_hashes(place.hashes, first))
+    for number, (document, key) in enumerate(both, start=first):
+        if key == DROPPED and document:
+            continue
+        data = document.text.encode("utf-8", "surrogatepass") if document else b""
+        if content_hash(data) != key:
+            raise DataError("The sources changed while they were read. Run this again.")
+        is_validation = number < survey.from_validation_source or key < survey.threshold
+        yield _Kept(data, is_validation, number)
+
+
+def _read_hashes(path: Path, first: int) -> Iterator[int]:
+    with path.open("rb") as file:
+        file.seek(8 * first)
+        while data := file.read(1 << 16):
+            yield from np.frombuffer(data, "<u8").tolist()
+
+
+def _blocks(documents: Iterable[_Kept]) -> Iterator[Block]:
+    """Yield documents in blocks of about a megabyte: enough to be worth sending to a process."""
+    block = Block([], [], 0)
+    size = 0
+    for data, for_validation, number in documents:
+        block.texts.append(data)
+        block.for_validation.append(for_validation)
+        block.documents_read = number + 1
+        size += len(data)
+        if size >= BLOCK_BYTES:
+            yield block
+            block, size = Block([], [], 0), 0
+    if block.texts:
+        yield block
+
+
+def _facts(job: _Job, found: dict[str, Any], written: Written, dataset: Path) -> dict[str, Any]:
+    """Return what the manifest says: nothing that a second making of the same would change."""
+    tokenizer, survey = load_tokenizer(dataset), found["survey"]
+    return {
+        "version": seedbed.__version__,
+        "dtype": dtype_for(tokenizer.vocab_size).name,
+        "vocab_size": tokenizer.vocab_size,
+        "tokenizer": {"kind": tokenizer.kind, "fingerprint": tokenizer.fingerprint()},
+        "train": asdict(written.train),
+        "val": asdict(written.val),
+        "documents_read": survey["documents_read"],
+        "drops": survey["drops"],
+        "content": survey["content"],
+        "baseline": found["baseline"],
+        "sources": [source.facts() for source in job.all_sources],
+        "settings": job.settings,
+    }

@@ -1,0 +1,202 @@
+"""The decoding loop: read the prompts once, then add a token at a time to a static cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seedbed.errors import ConfigError
+from seedbed.generation.sampling import SamplingSettings, next_tokens
+from seedbed.model.transformer import KVCache, Transformer
+from seedbed.tokenizers.base import StreamDecoder, Tokenizer
+
+
+@dataclass(frozen=True)
+class GeneratedToken:
+    """One step of one row."""
+
+    row: int
+    token_id: int
+    text: str  # the characters it completes; held back while a stop text may be under way
+    finished: str | None = None  # "end", "stop" or "length" with the row's last token
+
+
+@dataclass
+class _Row:
+    """What is known of one text under way."""
+
+    decoder: StreamDecoder
+    held: str = ""  # decoded, but perhaps the beginning of a stop text
+    count: int = 0
+    finished: str | None = None
+
+
+@torch.inference_mode()
+def stream(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int = 200,
+    sampling: SamplingSettings | None = None,
+    seed: int = 0,
+    stop: Sequence[str] = (),
+) -> Iterator[GeneratedToken]:
+    """Yield tokens for all prompts (token ids) together, each row until it ends.
+
+    A row ends at the document end, before a stop text, or after `max_new_tokens`. When the context
+    is full, the newest half of it is read again and generation goes on; special tokens other than
+    the document end are never drawn.
+    """
+    settings = sampling or SamplingSettings()
+    if not prompts:
+        return
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    history = [list(p) or [tokenizer.special.bos] for p in prompts]
+    rows = [_Row(StreamDecoder(tokenizer)) for _ in prompts]
+    seen = torch.zeros(len(rows), model.config.vocab_size, dtype=torch.bool, device=device)
+    for row, ids in enumerate(history):
+        seen[row, torch.tensor(ids, device=device)] = True
+    never = _never_drawn(model, tokenizer, device)
+    cache, logits = _read(model, history)
+    for _ in range(max_new_tokens):
+        ids = next_tokens(logits.masked_fill(never, -torch.inf), settings, generator, seen)
+        seen[torch.arange(len(rows), device=device), ids] = True
+        for number, (row, token_id) in enumerate(zip(rows, ids.tolist(), strict=True)):
+            history[number].append(token_id)
+            if row.finished is None:
+                yield _advance(row, number, token_id, tokenizer, max_new_tokens, stop)
+        if all(row.finished for row in rows):
+            return
+        if cache.length < model.config.context_length:
+            logits = model(ids[:, None], cache)[:, -1]
+        else:
+            half = max(1, model.config.context_length // 2)
+            cache, logits = _read(model, [h[-half:] for h in history])
+
+
+def _never_drawn(model: Transformer, tokenizer: Tokenizer, device: torch.device) -> Tensor:
+    """Return (vocab,), True for what is no text: special tokens but the end, and padding rows."""
+    never = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=device)
+    special = tokenizer.special
+    for token_id in (special.bos, special.user, special.assistant, special.system):
+        never[token_id] = token_id != special.eos
+    never[tokenizer.vocab_size :] = True
+    return never
+
+
+def _read(model: Transformer, prompts: Sequence[Sequence[int]]) -> tuple[KVCache, Tensor]:
+    """Return a cache that holds the prompts, and the logits (batch, vocab) after them.
+
+    Prompts longer than the context are cut on the left, keeping its newest three quarters.
+    """
+    config = model.config
+    device = next(model.parameters()).device
+    room = max(1, config.context_length * 3 // 4)
+    kept = [p if len(p) < config.context_length else p[-room:] for p in prompts]
+    longest = max(len(p) for p in kept)
+    padding = torch.tensor([longest - len(p) for p in kept], device=device)
+    ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in kept], device=device)
+    cache = KVCache(
+        config,
+        len(kept),
+        padding=padding if bool(padding.any()) else None,
+        device=device,
+        dtype=model.compute_dtype,
+    )
+    return cache, model.head(model.hidden_states(ids, cache)[:, -1])
+
+
+def _advance(
+    row: _Row,
+    number: int,
+    token_id: int,
+    tokenizer: Tokenizer,
+    max_new_tokens: int,
+    stop: Sequence[str],
+) -> GeneratedToken:
+    """Return what one new token means for its row, and take note of it."""
+    row.count += 1
+    if token_id == tokenizer.special.eos:
+        row.finished = "end"
+        text = row.held + row.decoder.finish()
+    else:
+        row.held += row.decoder.push(token_id)
+        text = _release(row, stop)
+        if row.finished is None and row.count == max_new_tokens:
+            row.finished = "length"
+            text += row.held + row.decoder.finish()
+    return GeneratedToken(number, token_id, text, row.finished)
+
+
+def _release(row: _Row, stop: Sequence[str]) -> str:
+    """Return the held text that can no longer become part of a stop text; end at a whole one."""
+    found = [place for text in stop if (place := row.held.find(text)) >= 0]
+    if found:
+        row.finished = "stop"
+        return row.held[: min(found)]
+    keep = max((_overlap(row.held, text) for text in stop), default=0)
+    ready, row.held = row.held[: len(row.held) - keep], row.held[len(row.held) - keep :]
+    return ready
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return how many of the last characters of `text` begin `stop`."""
+    sizes = range(min(len(text), len(stop) - 1), 0, -1)
+    return next((n for n in sizes if text.endswith(stop[:n])), 0)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A finished text."""
+
+    prompt: str
+    text: str  # what was added
+    tokens: int
+    finished: str  # "end", "stop" or "length"
+
+
+def generate(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    *,
+    samples: int = 1,
+    max_new_tokens: int = 200,
+    sampling: SamplingSettings | None = None,
+    seed: int = 0,
+    stop: Sequence[str] = (),
+) -> list[Generation]:
+    """Return `samples` continuations of each prompt, all computed together.
+
+    Raises ConfigError when there is nothing to do.
+    """
+    if samples < 1 or max_new_tokens < 1:
+        raise ConfigError(
+            f"samples is {samples} and max_new_tokens {max_new_tokens}: both must be 1 or more."
+        )
+    texts = [prompt for prompt in prompts for _ in range(samples)]
+    parts: list[list[GeneratedToken]] = [[] for _ in texts]
+    for token in stream(
+        model,
+        tokenizer,
+        [prompt_ids(tokenizer, text) for text in texts],
+        max_new_tokens=max_new_tokens,
+        sampling=sampling,
+        seed=seed,
+        stop=stop,
+    ):
+        parts[token.row].append(token)
+    return [
+        Generation(prompt, "".join(t.text for t in row), len(row), row[-1].finished or "length")
+        for prompt, row in zip(texts, parts, strict=True)
+    ]
+
+
+def prompt_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Return the ids that a prompt starts a document with."""
+    return [tokenizer.special.bos, *tokenizer.encode(text)]

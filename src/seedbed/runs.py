@@ -1,0 +1,180 @@
+"""A run's folder: its settings, what it measured, its state, and a lock against a second process.
+
+runs/NAME/
+  request.json   the settings as asked for: the same command again must ask the same
+  config.yaml    the settings as resolved: a recipe that gives this run again
+  env.json  status.json  metrics.jsonl  samples.jsonl  checkpoints/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from seedbed.errors import CheckpointError, ConfigError
+from seedbed.files import append_json_line, read_json, read_json_lines, write_json, write_text
+
+
+class RunDir:
+    """The folder of one training run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.request = path / "request.json"
+        self.config = path / "config.yaml"
+        self.environment = path / "env.json"
+        self.status = path / "status.json"
+        self.metrics = path / "metrics.jsonl"
+        self.samples = path / "samples.jsonl"
+        self.checkpoints = path / "checkpoints"
+
+    @contextmanager
+    def lock(self) -> Generator[None]:
+        """Hold the run for this process; the lock goes with the process, however it ends.
+
+        Raises CheckpointError when another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CheckpointError(
+                f"{self.path} is in use by another process. Wait for it, or choose another --out."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_status(self, state: str, **facts: Any) -> None:
+        """Replace status.json: running, saving, stopped, finished or failed; and what is known."""
+        record = {"state": state, "pid": os.getpid(), **facts, "timestamp": timestamp()}
+        write_json(self.status, record)
+
+    def read_status(self) -> dict[str, Any]:
+        """Return status.json, or {} where there is none."""
+        return read_json(self.status) if self.status.is_file() else {}
+
+    def write_environment(self) -> None:
+        """Write env.json: what this run ran on."""
+        packages = ("seedbed", "torch", "numpy", "tokenizers", "safetensors")
+        write_json(
+            self.environment,
+            {
+                "python": sys.version.split()[0],
+                "platform": platform.platform(),
+                "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+                "packages": {name: version(name) for name in packages},
+                "command": sys.argv,
+                "started": timestamp(),
+            },
+        )
+
+    def truncate_logs(self, step: int) -> None:
+        """Drop what metrics.jsonl and samples.jsonl say of steps after `step`."""
+        for path in (self.metrics, self.samples):
+            if path.exists():
+                kept = [r for r in read_json_lines(path) if r["step"] <= step]
+                lines = [json.dumps(r, ensure_ascii=False) + "\n" for r in kept]
+                write_text(path, "".join(lines))
+
+
+class Tracker(Protocol):
+    """Something that measurements are sent to as training goes."""
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Take one record: `step`, and numbers or None."""
+        ...
+
+    def close(self) -> None:
+        """Flush and let go."""
+        ...
+
+
+class JsonLinesTracker:
+    """metrics.jsonl, a line each logged step."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append the record, nulls included: each line has the same keys."""
+        append_json_line(self._path, record)
+
+    def close(self) -> None:
+        """Do nothing: each line is written at once."""
+
+
+class TensorBoardTracker:
+    """Event files under RUN/tensorboard."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboard.summary import Writer  # pyright: ignore[reportMissingTypeStubs]
+        except ImportError:
+            raise ConfigError(
+                "`trackers` has tensorboard, which is not installed: pip install seedbed[track]."
+            ) from None
+        self._writer: Any = Writer(str(folder))
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Send every number of the record."""
+        for name, value in _numbers(record).items():
+            self._writer.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()
+
+
+class WandbTracker:
+    """A Weights & Biases run."""
+
+    def __init__(self, run: RunDir, config: dict[str, Any]) -> None:
+        try:
+            import wandb  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise ConfigError(
+                "`trackers` has wandb, which is not installed: pip install seedbed[track]."
+            ) from None
+        self._run: Any = wandb.init(  # pyright: ignore[reportUnknownMemberType]
+            project="seedbed", name=run.path.name, id=run.path.name, resume="allow", config=config
+        )
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Send every number of the record."""
+        self._run.log(_numbers(record), step=record["step"])
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+def open_trackers(run: RunDir, names: tuple[str, ...], config: dict[str, Any]) -> list[Tracker]:
+    """Return the trackers of a run: JSON Lines always, the named ones beside it."""
+    trackers: list[Tracker] = [JsonLinesTracker(run.metrics)]
+    if "tensorboard" in names:
+        trackers.append(TensorBoardTracker(run.path / "tensorboard"))
+    if "wandb" in names:
+        trackers.append(WandbTracker(run, config))
+    return trackers
+
+
+def _numbers(record: dict[str, Any]) -> dict[str, float]:
+    return {k: v for k, v in record.items() if isinstance(v, int | float) and k != "step"}
+
+
+def timestamp() -> str:
+    """Return the time now, in UTC, as ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,126 @@
+"""What can be said of a training run. No torch.
+
+None means "chosen for you": `pretrain.resolve` fills it by rule, and config.yaml shows what it was.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from seedbed.config import Settings
+from seedbed.model.config import ModelSettings
+
+Unit = Literal["steps", "tokens", "epochs", "minutes"]
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How long to train."""
+
+    amount: float
+    unit: Unit
+
+    @classmethod
+    def parse(cls, text: str) -> Horizon:
+        """Return the horizon that a text such as "500 steps" or "2.5m tokens" says.
+
+        >>> Horizon.parse("2.5m tokens")
+        Horizon(amount=2500000.0, unit='tokens')
+        """
+        match = re.fullmatch(
+            r"([\d_,]*\.?\d+)\s*([kmb]?)\s+(step|token|epoch|minute)s?", text.strip().lower()
+        )
+        amount = float(re.sub("[_,]", "", match[1])) if match else 0.0
+        if not match or amount <= 0:
+            raise ValueError(
+                f"`horizon` is {text!r}. Write how long to train: 500 steps, 2m tokens, "
+                "3 epochs or 10 minutes."
+            )
+        scale = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9}[match[2]]
+        return cls(amount * scale, f"{match[3]}s")  # pyright: ignore[reportArgumentType]
+
+
+class OptimizerSettings(Settings):
+    """How gradients become steps."""
+
+    kind: Literal["muon", "adamw"] = "muon"  # muon: for the blocks' matrices; adamw for the rest
+    learning_rate: float | None = Field(default=None, gt=0)  # of AdamW, at the peak
+    matrix_learning_rate: float | None = Field(default=None, gt=0)  # of Muon, at the peak
+    beta1: float | None = Field(default=None, ge=0, lt=1)
+    beta2: float | None = Field(default=None, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0)
+    momentum: float = Field(default=0.95, ge=0, lt=1)  # of Muon
+    weight_decay: float = Field(default=0.1, ge=0)  # on matrices of blocks only
+    clip_norm: float | None = Field(default=1.0, gt=0)  # of the whole gradient; null: no clipping
+
+
+class ScheduleSettings(Settings):
+    """How the learning rate moves from first step to last."""
+
+    kind: Literal["linear", "cosine", "trapezoid", "constant"] = "linear"
+    warmup_steps: int | None = Field(default=None, ge=0)
+    floor: float = Field(default=0.0, ge=0, le=1)  # the last rate, as a share of the peak
+    decay_fraction: float = Field(default=0.4, gt=0, le=1)  # of a trapezoid
+
+
+class EvaluationSettings(Settings):
+    """What is measured as training goes."""
+
+    every: int | None = Field(default=None, gt=0)  # steps
+    tokens: int = Field(
+        default=100_000, gt=0
+    )  # of the validation split: whole documents up to these
+    train_split: bool = False  # the same on as many tokens of the training split
+    patience: int | None = Field(
+        default=None, gt=0
+    )  # stop after so many evaluations without a new best
+
+
+class CheckpointSettings(Settings):
+    """When states are saved, and which stay."""
+
+    every: int | None = Field(default=None, gt=0)  # steps
+    keep: int = Field(default=2, gt=0)  # newest ones; the best stays besides
+
+
+class SampleSettings(Settings):
+    """Texts written at each evaluation, to samples.jsonl."""
+
+    prompts: tuple[str, ...] | None = None  # null: the first words of validation documents
+    tokens: int = Field(default=64, ge=0)  # 0: none
+
+
+class TrainConfig(Settings):
+    """One training run."""
+
+    data: Path
+    out: Path
+    from_checkpoint: Path | None = None  # weights to go on from
+    seed: int = Field(default=1337, ge=0)
+    horizon: str = "10 minutes"  # or: 500 steps, 2m tokens, 3 epochs
+    model: ModelSettings = ModelSettings()
+    batch_size: int | None = Field(default=None, gt=0)  # sequences in a step, over all ranks
+    micro_batch_size: int | None = Field(default=None, gt=0)  # sequences at a time on a device
+    sampling: Literal["epochs", "random"] = "epochs"
+    max_epochs: float = Field(default=8.0, gt=0)  # where `minutes` would go on, it ends here
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    samples: SampleSettings = SampleSettings()
+    log_every: int | None = Field(default=None, gt=0)  # steps
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+
+    @field_validator("horizon")
+    @classmethod
+    def _horizon_is_understood(cls, text: str) -> str:
+        Horizon.parse(text)
+        return text

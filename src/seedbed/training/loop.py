@@ -1,0 +1,379 @@
+"""The training loop, the same for pre-training and fine-tuning.
+
+There are no callbacks: the loop reads like the list of what happens. A `Job` says what to train
+on and when; `TrainState` is all that must be remembered to go on exactly.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from seedbed.checkpoints import (
+    CheckpointFolder,
+    load_training_state,
+    load_weights,
+    save_checkpoint,
+)
+from seedbed.data.batches import Batch
+from seedbed.distributed import World
+from seedbed.evaluation.bits_per_byte import DocumentScores
+from seedbed.files import append_json_line
+from seedbed.model.transformer import Transformer
+from seedbed.progress import Progress
+from seedbed.runs import RunDir, Tracker, timestamp
+from seedbed.tokenizers.base import Tokenizer
+from seedbed.training.config import TrainConfig
+from seedbed.training.optimizers import FlatGradients, Optimizer
+from seedbed.training.precision import LossScale
+from seedbed.training.schedules import multiplier
+from seedbed.training.step import LossSum, StepMetrics, train_step
+
+BAD_STEPS_IN_A_ROW = 5  # then back to the last checkpoint, with half the learning rate
+ROLLBACKS = 3  # then stop
+
+
+class DivergedError(Exception):
+    """Training cannot go on: losses or gradients stay infinite. The message is the diagnosis."""
+
+
+@dataclass
+class TrainState:
+    """What the loop remembers; saved with every checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0  # of training, evaluation and saving included
+    best_step: int | None = None
+    best_loss: float = math.inf
+    best_bits_per_byte: float = math.inf
+    evaluations_since_best: int = 0
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
+    rollbacks: int = 0
+    learning_rate_scale: float = 1.0  # halved by each rollback
+    loss_scale: LossScale = field(default_factory=LossScale)
+
+    @classmethod
+    def restore(cls, saved: dict[str, Any]) -> TrainState:
+        """Return the state that `asdict` made `saved` of."""
+        return cls(**{**saved, "loss_scale": LossScale(**saved["loss_scale"])})
+
+
+@dataclass
+class Job:
+    """Everything one training needs; `config` is resolved, so its intervals are numbers."""
+
+    run: RunDir
+    config: TrainConfig
+    steps: int
+    world: World
+    model: Transformer
+    tokenizer: Tokenizer
+    optimizer: Optimizer
+    gradients: FlatGradients
+    loss_sum: LossSum
+    micro_batches: Callable[[int], list[Batch]]  # step -> this rank's part
+    evaluate: Callable[[], dict[str, DocumentScores]]  # "val", and "train" on request
+    sample: Callable[[], list[dict[str, Any]]]
+    trackers: list[Tracker]
+    peak_flops: float  # measured, of this rank's device
+    state: TrainState = field(default_factory=TrainState)
+    initialise: Callable[[], None] = lambda: None  # weights as they were before step 1
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended."""
+
+    run: Path
+    state: Literal["finished", "stopped", "already finished"]
+    step: int
+    val_loss: float | None
+    val_bits_per_byte: float | None
+    best_step: int | None
+
+
+def run_training(job: Job, progress: Progress) -> RunResult:
+    """Train until the horizon, an early stop, or a signal; the last state is saved.
+
+    Raises DivergedError when rolling back did not help.
+    """
+    state, config = job.state, job.config
+    folder = CheckpointFolder(job.run.checkpoints)
+    meter = Meter(state)
+    patience = config.evaluation.patience or math.inf
+    with stop_signals() as stop:
+        while state.step < job.steps and state.evaluations_since_best < patience:
+            metrics = take_step(job)
+            if not metrics.finite and not _step_over(job, folder, progress):
+                meter = Meter(state)
+                continue
+            meter.add(metrics)
+            last = state.step == job.steps or stop.requested
+            scores: dict[str, DocumentScores] = {}
+            if state.step == job.steps or _every(config.evaluation.every, state.step):
+                scores = job.evaluate()
+                _note_evaluation(state, scores["val"])
+                _write_samples(job)
+            if scores or last or _every(config.log_every, state.step):
+                record = meter.record(job, scores)
+                _log(job, record, progress)
+            is_best = state.best_step == state.step
+            if last or is_best or _every(config.checkpoint.every, state.step):
+                save(job, folder)
+            if stop.requested:
+                break
+    return _result(job)
+
+
+def take_step(job: Job) -> StepMetrics:
+    """Do the next step of the job and count it."""
+    state, config = job.state, job.config
+    step = state.step
+    batches = job.micro_batches(step)
+
+    def reseed(micro_batch: int) -> None:
+        torch.manual_seed(hash((config.seed, step, job.world.rank, micro_batch)))  # of integers
+
+    half = job.model.compute_dtype == torch.float16
+    metrics = train_step(
+        batches,
+        loss_sum=job.loss_sum,
+        gradients=job.gradients,
+        optimizer=job.optimizer,
+        multiplier=_multiplier(job, step),
+        clip_norm=config.optimizer.clip_norm,
+        world=job.world,
+        loss_scale=state.loss_scale if half else None,
+        reseed=reseed,
+    )
+    state.step += 1
+    state.tokens += sum(b.inputs.numel() for b in batches) * job.world.size
+    if metrics.finite:
+        state.skipped_in_a_row = 0
+        state.loss_scale.succeeded()
+    else:
+        state.skipped_steps += 1
+        overflow = half and math.isfinite(metrics.loss) and state.loss_scale.overflowed()
+        state.skipped_in_a_row += 0 if overflow else 1
+    return metrics
+
+
+def _step_over(job: Job, folder: CheckpointFolder, progress: Progress) -> bool:
+    """Go on after a step that was not finite; return False after rolling back.
+
+    Raises DivergedError when there were too many rollbacks.
+    """
+    state = job.state
+    progress.note(f"step {state.step}: loss or gradient is not finite; the step was skipped")
+    if state.skipped_in_a_row < BAD_STEPS_IN_A_ROW:
+        return True
+    if state.rollbacks >= ROLLBACKS:
+        rate = job.config.optimizer.learning_rate
+        raise DivergedError(
+            f"Training diverged at step {state.step}: {BAD_STEPS_IN_A_ROW} steps in a row were not "
+            f"finite, even after {ROLLBACKS} returns to a checkpoint, each with half the learning "
+            f"rate. Try a lower optimizer.learning_rate (now {rate:g}), or precision fp32."
+        )
+    scale, rollbacks = state.learning_rate_scale / 2, state.rollbacks + 1
+    at = restore(job, folder, progress)
+    state.learning_rate_scale, state.rollbacks = scale, rollbacks
+    progress.note(f"back to step {at}, with {scale:g} times the learning rate")
+    return False
+
+
+def save(job: Job, folder: CheckpointFolder) -> None:
+    """Save a checkpoint of this step, point `latest` and `best`, drop old ones."""
+    state = job.state
+    if not job.world.on_main:
+        return
+    job.run.write_status("saving", step=state.step, steps=job.steps)
+    save_checkpoint(
+        folder.at(state.step),
+        job.model,
+        job.tokenizer,
+        facts={"step": state.step, "tokens": state.tokens, "best_loss": _finite(state.best_loss)},
+        optimizer=job.optimizer.state(),
+        state=asdict(state),
+    )
+    link(folder, state, job.config.checkpoint.keep)
+    job.run.write_status("running", step=state.step, steps=job.steps)
+
+
+def link(folder: CheckpointFolder, state: TrainState, keep: int) -> None:
+    """Point `latest` and `best` at what the state says, and drop old checkpoints."""
+    folder.point("latest", state.step)
+    if state.best_step is not None and folder.at(state.best_step).is_dir():
+        folder.point("best", state.best_step)
+    folder.prune(keep, state.best_step)
+
+
+def restore(job: Job, folder: CheckpointFolder, progress: Progress) -> int:
+    """Take the job back to its newest whole checkpoint, or to its beginning; return the step."""
+    newest, damaged = folder.newest_whole()
+    for problem in damaged:
+        progress.note(f"passed over a damaged checkpoint: {problem}")
+    if newest is None:
+        job.initialise()
+        job.optimizer.load_state({})
+        saved = TrainState()
+    else:
+        optimizer, state = load_training_state(newest)
+        load_weights(job.model, newest)
+        device = job.world.device
+        job.optimizer.load_state({k: v.to(device) for k, v in optimizer.items()})
+        saved = TrainState.restore(state)
+    vars(job.state).update(vars(saved))
+    return saved.step
+
+
+@dataclass
+class _Stop:
+    requested: bool = False
+
+
+@contextmanager
+def stop_signals() -> Generator[_Stop]:
+    """Yield a flag that SIGINT and SIGTERM raise; a second SIGINT interrupts at once."""
+    stop = _Stop()
+
+    def request(number: int, frame: object) -> None:
+        del frame
+        if stop.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, request) for number in signals}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Meter:
+    """Losses and rates between two records."""
+
+    def __init__(self, state: TrainState) -> None:
+        self._state = state
+        self._at = time.perf_counter()
+        self._seconds = 0.0  # since the last record
+        self._tokens = state.tokens  # at the last record
+        self._losses: list[float] = []
+        self._grad_norm = math.nan
+
+    def add(self, metrics: StepMetrics) -> None:
+        """Take note of a step, and of the time since the last one."""
+        now = time.perf_counter()
+        self._seconds += now - self._at
+        self._state.seconds += now - self._at
+        self._at = now
+        self._losses.append(metrics.loss)
+        self._grad_norm = metrics.grad_norm
+
+    def record(self, job: Job, scores: dict[str, DocumentScores]) -> dict[str, Any]:
+        """Return a line of metrics.jsonl and start anew.
+
+        The loss is the mean since the last line; what is not finite is null, as JSON has no word.
+        """
+        state, config, val = self._state, job.config, scores.get("val")
+        rate = (state.tokens - self._tokens) / max(self._seconds, 1e-9)
+        flops = job.model.config.training_flops_per_token * rate
+        record: dict[str, Any] = {
+            "step": state.step,
+            "train_loss": _finite(sum(self._losses) / max(1, len(self._losses))),
+            "val_loss": _finite(val.loss) if val else None,
+            "val_bits_per_byte": _finite(val.bits_per_byte) if val else None,
+            "lr": (config.optimizer.learning_rate or 0.0) * _multiplier(job, state.step - 1),
+            "grad_norm": _finite(self._grad_norm),
+            "tokens": state.tokens,
+            "tokens_per_second": round(rate, 1),
+            "mfu": round(flops / (job.peak_flops * job.world.size), 4),
+            "seconds": round(state.seconds, 3),
+            "timestamp": timestamp(),
+        }
+        if "train" in scores:
+            record["train_eval_loss"] = _finite(scores["train"].loss)
+        if state.skipped_steps:
+            record["skipped_steps"] = state.skipped_steps
+        self._losses.clear()
+        self._tokens, self._seconds = state.tokens, 0.0
+        return record
+
+
+def _every(interval: int | None, step: int) -> bool:
+    return interval is not None and step % interval == 0
+
+
+def _multiplier(job: Job, step: int) -> float:
+    scale = multiplier(job.config.schedule, step, job.steps)
+    return scale * job.state.learning_rate_scale
+
+
+def _note_evaluation(state: TrainState, scores: DocumentScores) -> None:
+    """Take note of a validation loss, and whether it is the best so far."""
+    if scores.loss < state.best_loss:
+        state.best_step, state.best_loss = state.step, scores.loss
+        state.best_bits_per_byte = scores.bits_per_byte
+        state.evaluations_since_best = 0
+    else:
+        state.evaluations_since_best += 1
+
+
+def _log(job: Job, record: dict[str, Any], progress: Progress) -> None:
+    for tracker in job.trackers:
+        tracker.log(record)
+    job.run.write_status("running", step=job.state.step, steps=job.steps)
+    progress.update(job.state.step, **_shown(record))
+
+
+def _shown(record: dict[str, Any]) -> dict[str, str]:
+    """Return what of a record a person watches."""
+    shown = {"loss": f"{record['train_loss']:.3f}" if record["train_loss"] else "-"}
+    if record["val_loss"] is not None:
+        shown["val"] = f"{record['val_loss']:.3f} ({record['val_bits_per_byte']:.3f} bits/byte)"
+    return {**shown, "tokens/s": f"{record['tokens_per_second']:,.0f}"}
+
+
+def _write_samples(job: Job) -> None:
+    for sample in job.sample():
+        append_json_line(job.run.samples, {"step": job.state.step, **sample})
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _result(job: Job) -> RunResult:
+    state = job.state
+    patience = job.config.evaluation.patience or math.inf
+    finished = state.step >= job.steps or state.evaluations_since_best >= patience
+    result = RunResult(
+        run=job.run.path,
+        state="finished" if finished else "stopped",
+        step=state.step,
+        val_loss=_finite(state.best_loss),
+        val_bits_per_byte=_finite(state.best_bits_per_byte),
+        best_step=state.best_step,
+    )
+    job.run.write_status(
+        result.state,
+        step=state.step,
+        steps=job.steps,
+        best_step=state.best_step,
+        val_loss=result.val_loss,
+        val_bits_per_byte=result.val_bits_per_byte,
+        skipped_steps=state.skipped_steps,
+        seconds=round(state.seconds, 3),
+    )
+    return result

@@ -1,0 +1,153 @@
+"""From what a user says of a run to every number of it."""
+
+from __future__ import annotations
+
+from seedbed.checkpoints import find_checkpoint
+from seedbed.data.prepared import PreparedDataset
+from seedbed.distributed import World
+from seedbed.errors import CheckpointError, ConfigError
+from seedbed.files import check_seal, read_json
+from seedbed.machine import this_machine
+from seedbed.model.config import ModelConfig, ModelSettings
+from seedbed.model.huggingface import model_config
+from seedbed.tokenizers.load import load_tokenizer
+from seedbed.training import defaults
+from seedbed.training.config import Horizon, TrainConfig
+from seedbed.training.precision import choose_precision
+
+EVALUATIONS = 10  # in a run, unless said
+
+
+def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
+    """Return the config with every choice made, except that `minutes` become steps later.
+
+    Raises ConfigError when the settings do not fit the dataset or each other.
+    """
+    shape = _shape(config, dataset, world)
+    tokens = _expected_tokens(config, shape, dataset, world)
+    rows, micro = _batch_sizes(config, shape, tokens, world)
+    seconds = tokens * shape.training_flops_per_token / _nominal_flops(world)
+    compiled = defaults.compile_pays(config.compile, seconds, world.device)
+    resolved = config.model_copy(
+        update={
+            "model": ModelSettings(
+                preset=config.model.preset, **shape.model_dump(exclude={"vocab_size"})
+            ),
+            "batch_size": rows,
+            "micro_batch_size": micro,
+            "device": world.device.type,
+            "precision": choose_precision(config.precision, world.device),
+            "compile": "on" if compiled else "off",
+            "optimizer": defaults.optimizer_for(config.optimizer, shape.parameters.total),
+        }
+    )
+    horizon = Horizon.parse(config.horizon)
+    if horizon.unit == "minutes":
+        return resolved
+    tokens_per_step = rows * shape.context_length
+    return with_steps(resolved, steps_for(horizon, tokens_per_step, dataset.train.num_tokens))
+
+
+def _batch_sizes(
+    config: TrainConfig, shape: ModelConfig, tokens: float, world: World
+) -> tuple[int, int]:
+    """Return the sequences of a step over all ranks, and those computed at a time."""
+    context = shape.context_length
+    wanted = defaults.batch_tokens_for(tokens, shape.parameters.total) // context
+    rows = config.batch_size or max(1, wanted // world.size) * world.size
+    if rows % world.size:
+        raise ConfigError(
+            f"`batch_size` is {rows} but must be a multiple of the {world.size} processes."
+        )
+    own = rows // world.size
+    micro = config.micro_batch_size or defaults.micro_batch_for(
+        own, context, shape.vocab_size, world.device
+    )
+    if own % micro:
+        raise ConfigError(
+            f"`micro_batch_size` is {micro} but must divide the {own} sequences that a process "
+            "computes in a step."
+        )
+    return rows, micro
+
+
+def _nominal_flops(world: World) -> float:
+    return world.size * defaults.nominal_flops(this_machine(), world.device)
+
+
+def _shape(config: TrainConfig, dataset: PreparedDataset, world: World) -> ModelConfig:
+    vocab_size = dataset.tokenizer.vocab_size
+    if config.from_checkpoint is not None:
+        return _shape_of_checkpoint(config, dataset)
+    settings = config.model
+    horizon = Horizon.parse(config.horizon)
+    if settings.size is None and not settings.shape_is_given and horizon.unit == "minutes":
+        flops = horizon.amount * 60 * _nominal_flops(world)
+        parameters = defaults.size_for(
+            flops, dataset.train.num_tokens, config.max_epochs, vocab_size
+        )
+        settings = settings.model_copy(update={"size": str(parameters)})
+    return settings.resolve(vocab_size)
+
+
+def _shape_of_checkpoint(config: TrainConfig, dataset: PreparedDataset) -> ModelConfig:
+    assert config.from_checkpoint is not None
+    folder = find_checkpoint(config.from_checkpoint)
+    check_seal(folder, error=CheckpointError)
+    shape = model_config(read_json(folder / "config.json"))
+    if load_tokenizer(folder).fingerprint() != dataset.tokenizer.fingerprint():
+        raise ConfigError(
+            f"`data` was prepared with another tokenizer than {folder} was trained with. "
+            f"Prepare it again with --tokenizer {folder}."
+        )
+    asked = config.model.model_dump(exclude={"preset"}, exclude_none=True)
+    free = {"dropout", "attention"}
+    wrong = [k for k, v in asked.items() if k not in free and getattr(shape, k, None) != v]
+    if wrong:
+        raise ConfigError(
+            f"`model.{wrong[0]}` is {asked[wrong[0]]}, but the shape comes from {folder}. "
+            "Leave it out."
+        )
+    return shape.model_copy(update={k: v for k, v in asked.items() if k in free})
+
+
+def _expected_tokens(
+    config: TrainConfig, shape: ModelConfig, dataset: PreparedDataset, world: World
+) -> float:
+    """Return how many tokens the horizon comes to, by nominal rates where it is minutes."""
+    horizon = Horizon.parse(config.horizon)
+    per_epoch = dataset.train.num_tokens
+    if horizon.unit == "minutes":
+        tokens = horizon.amount * 60 * _nominal_flops(world) / shape.training_flops_per_token
+        return min(tokens, config.max_epochs * per_epoch)
+    if horizon.unit == "steps":
+        rows = config.batch_size or defaults.TOKENS_PER_STEP // shape.context_length
+        return horizon.amount * rows * shape.context_length
+    return horizon.amount * (per_epoch if horizon.unit == "epochs" else 1)
+
+
+def steps_for(horizon: Horizon, tokens_per_step: int, tokens_per_epoch: int) -> int:
+    """Return the steps that a horizon in steps, tokens or epochs comes to, at least one."""
+    if horizon.unit == "steps":
+        return max(1, round(horizon.amount))
+    tokens = horizon.amount * (tokens_per_epoch if horizon.unit == "epochs" else 1)
+    return max(1, round(tokens / tokens_per_step))
+
+
+def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
+    """Return the config with the horizon in steps, and the intervals that follow from it."""
+    every = config.evaluation.every or max(1, -(-steps // EVALUATIONS))
+    warmup = config.schedule.warmup_steps
+    if warmup is None:
+        warmup = defaults.warmup_for(config.optimizer.kind, steps)
+    return config.model_copy(
+        update={
+            "horizon": f"{steps} steps",
+            "evaluation": config.evaluation.model_copy(update={"every": every}),
+            "checkpoint": config.checkpoint.model_copy(
+                update={"every": config.checkpoint.every or every}
+            ),
+            "schedule": config.schedule.model_copy(update={"warmup_steps": warmup}),
+            "log_every": config.log_every or max(1, steps // 200),
+        }
+    )
