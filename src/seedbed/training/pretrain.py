@@ -28,6 +28,7 @@ from seedbed.progress import Progress
 from seedbed.runs import RunDir, open_trackers
 from seedbed.tokenizers.base import Tokenizer
 from seedbed.training.config import Horizon, TrainConfig
+from seedbed.training.costs import estimate_memory
 from seedbed.training.loop import (
     Job,
     RunResult,
@@ -274,6 +275,8 @@ def _announce(setup: _Setup, progress: Progress) -> None:
     shape = job.model.config
     tokens = setup.dataset.train.num_tokens
     progress.note(f"model: {shape.parameters}; {shape.d_model} wide, {shape.num_layers} layers")
+    progress.note(f"{shape.training_flops_per_token / 1e6:,.1f} MFLOP to train on a token")
+    progress.note(f"memory: {estimate_memory(shape, config)}")
     progress.note(f"data: {tokens:,} tokens from {config.data}")
     compiled = ", compiled" if config.compile == "on" else ""
     progress.note(f"computing in {config.precision} on {job.world.device}{compiled}")
