@@ -41,17 +41,29 @@ def estimate_memory(shape: ModelConfig, config: TrainConfig) -> MemoryEstimate:
     Counts what autograd keeps of each part of a block, and the logits with their gradients.
     """
     counts = shape.parameters
-    matrices = counts.blocks if config.optimizer.kind == "muon" else 0
-    width = 4 if config.precision in ("fp32", "tf32") else 2  # bytes of an activation
+    muon = config.optimizer.kind == "muon"
+    matrices = counts.blocks if muon else 0
+    half = config.precision in ("bf16", "fp16")
     tokens = (config.micro_batch_size or 1) * shape.context_length
+    # Muon stacks matrices of one shape: the input layers of the MLPs are the largest group.
+    stacked = shape.num_layers * shape.d_model * shape.d_ff * (2 if shape.mlp == "swiglu" else 1)
+    return MemoryEstimate(
+        weights=4.0 * counts.total + (2.0 * (counts.blocks + counts.head) if half else 0),
+        gradients=4.0 * counts.total,
+        optimizer=8.0 * counts.total - 4.0 * matrices + (10.0 * stacked if muon else 0),
+        activations=1.1 * tokens * (_logits_bytes(shape, half) + _blocks_bytes(shape, half)),
+    )
+
+
+def _blocks_bytes(shape: ModelConfig, half: bool) -> float:
+    """Return what autograd keeps for a token inside the blocks."""
     heads = shape.num_heads * shape.head_dim
     mlp = {"swiglu": 4, "gelu": 2, "relu2": 3}[shape.mlp] * shape.d_ff
-    block = width * (4 * shape.d_model + 8 * heads + mlp)
-    logits = shape.vocab_size * (2 * width + 3 * 4)
-    casts = 0 if width == 4 else 2 * (counts.blocks + counts.head)
-    return MemoryEstimate(
-        weights=4.0 * counts.total + casts,
-        gradients=4.0 * counts.total,
-        optimizer=8.0 * (counts.total - matrices) + 4.0 * matrices,
-        activations=float(tokens * (shape.num_layers * block + logits)),
-    )
+    kept = 4 * shape.d_model + 8 * heads + mlp
+    in_float32 = 16 * (shape.d_model + heads) if half else 0  # inside the norms
+    return shape.num_layers * (kept * (2 if half else 4) + in_float32)
+
+
+def _logits_bytes(shape: ModelConfig, half: bool) -> float:
+    """Return what a token's logits, their softmax and the gradients of both take."""
+    return shape.vocab_size * (4 * 4 + (4 if half else 0))
