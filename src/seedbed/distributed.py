@@ -29,6 +29,19 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def any(self, flag: bool) -> bool:
+        """Return whether `flag` is True in any process."""
+        if self.size == 1:
+            return flag
+        return bool(self.all_sum(torch.tensor(float(flag), device=self.device)) > 0)
+
+    def from_main(self, number: int) -> int:
+        """Return the number that the main process has."""
+        if self.size == 1:
+            return number
+        own = torch.tensor(number if self.on_main else 0, device=self.device)
+        return int(self.all_sum(own))
+
     def barrier(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:

@@ -73,7 +73,7 @@ class EvaluationSettings(Settings):
 
     every: int | None = Field(default=None, gt=0)  # steps
     tokens: int = Field(
-        default=100_000, gt=0
+        default=32_768, gt=0
     )  # of the validation split: whole documents up to these
     train_split: bool = False  # the same on as many tokens of the training split
     patience: int | None = Field(

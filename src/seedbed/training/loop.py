@@ -118,7 +118,8 @@ def run_training(job: Job, progress: Progress) -> RunResult:
                 meter = Meter(state)
                 continue
             meter.add(metrics)
-            last = state.step == job.steps or stop.requested
+            stopping = job.world.any(stop.requested)
+            last = state.step == job.steps or stopping
             scores: dict[str, DocumentScores] = {}
             if state.step == job.steps or _every(config.evaluation.every, state.step):
                 scores = job.evaluate()
@@ -130,7 +131,7 @@ def run_training(job: Job, progress: Progress) -> RunResult:
             is_best = state.best_step == state.step
             if last or is_best or _every(config.checkpoint.every, state.step):
                 save(job, folder)
-            if stop.requested:
+            if stopping:
                 break
     return _result(job)
 
@@ -193,9 +194,13 @@ def _step_over(job: Job, folder: CheckpointFolder, progress: Progress) -> bool:
 
 def save(job: Job, folder: CheckpointFolder) -> None:
     """Save a checkpoint of this step, point `latest` and `best`, drop old ones."""
+    if job.world.on_main:
+        _save(job, folder)
+    job.world.barrier()
+
+
+def _save(job: Job, folder: CheckpointFolder) -> None:
     state = job.state
-    if not job.world.on_main:
-        return
     job.run.write_status("saving", step=state.step, steps=job.steps)
     save_checkpoint(
         folder.at(state.step),
@@ -333,7 +338,8 @@ def _note_evaluation(state: TrainState, scores: DocumentScores) -> None:
 def _log(job: Job, record: dict[str, Any], progress: Progress) -> None:
     for tracker in job.trackers:
         tracker.log(record)
-    job.run.write_status("running", step=job.state.step, steps=job.steps)
+    if job.world.on_main:
+        job.run.write_status("running", step=job.state.step, steps=job.steps)
     progress.update(job.state.step, **_shown(record))
 
 
@@ -366,14 +372,15 @@ def _result(job: Job) -> RunResult:
         val_bits_per_byte=_finite(state.best_bits_per_byte),
         best_step=state.best_step,
     )
-    job.run.write_status(
-        result.state,
-        step=state.step,
-        steps=job.steps,
-        best_step=state.best_step,
-        val_loss=result.val_loss,
-        val_bits_per_byte=result.val_bits_per_byte,
-        skipped_steps=state.skipped_steps,
-        seconds=round(state.seconds, 3),
-    )
+    if job.world.on_main:
+        job.run.write_status(
+            result.state,
+            step=state.step,
+            steps=job.steps,
+            best_step=state.best_step,
+            val_loss=result.val_loss,
+            val_bits_per_byte=result.val_bits_per_byte,
+            skipped_steps=state.skipped_steps,
+            seconds=round(state.seconds, 3),
+        )
     return result

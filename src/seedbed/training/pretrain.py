@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from seedbed.machine import keep_freed_memory, measure_matmul_flops
 from seedbed.model.config import ModelConfig
 from seedbed.model.transformer import Transformer, init_weights
 from seedbed.progress import Progress
-from seedbed.runs import RunDir, open_trackers
+from seedbed.runs import RunDir, Tracker, open_trackers
 from seedbed.tokenizers.base import Tokenizer
 from seedbed.training.config import Horizon, TrainConfig
 from seedbed.training.costs import estimate_memory
@@ -58,30 +59,43 @@ def train(
     started = time.perf_counter()
     run = RunDir(config.out)
     world = join_world(config.device)
-    with run.lock():
+    with run.lock() if world.on_main else nullcontext():
         dataset = open_dataset(config.data)
-        resolved = _resume_or_begin(run, config, dataset, world, resume)
+        if world.on_main:
+            _resume_or_begin(run, config, dataset, world, resume)
+        world.barrier()
+        resolved = build(TrainConfig, read_yaml(run.config))
         finished = _finished(run, resolved)
         if finished is not None:
             return finished
         setup = _set_up(run, resolved, dataset, world)
+        quiet = quiet or not world.on_main
         with Progress("training", None, unit="step", quiet=quiet) as progress:
             _announce(setup, progress)
-            at = restore(setup.job, CheckpointFolder(run.checkpoints), progress)
-            if at:
-                link(CheckpointFolder(run.checkpoints), setup.job.state, resolved.checkpoint.keep)
-                progress.note(f"resuming at step {at:,}")
-            run.truncate_logs(at)
             _fix_steps(setup, started, progress)
-            progress.total = setup.job.steps
+            _go_back(setup.job, progress)
             try:
                 return run_training(setup.job, progress)
             except BaseException as error:
-                run.write_status("failed", step=setup.job.state.step, error=str(error))
+                if world.on_main:
+                    run.write_status("failed", step=setup.job.state.step, error=str(error))
                 raise
             finally:
                 for tracker in setup.job.trackers:
                     tracker.close()
+
+
+def _go_back(job: Job, progress: Progress) -> None:
+    """Take the job to its newest checkpoint, if it has one, and the run folder with it."""
+    folder = CheckpointFolder(job.run.checkpoints)
+    at = restore(job, folder, progress)
+    if job.world.on_main:
+        if at:
+            link(folder, job.state, job.config.checkpoint.keep)
+        job.run.truncate_logs(at)
+    if at:
+        progress.note(f"resuming at step {at:,}")
+    progress.total = job.steps
 
 
 def _resume_or_begin(
@@ -90,8 +104,11 @@ def _resume_or_begin(
     dataset: PreparedDataset,
     world: World,
     resume: Literal["auto", "never"],
-) -> TrainConfig:
-    """Return the resolved config: the run's own if there is one that was asked for alike."""
+) -> None:
+    """Write what was asked and what it was resolved to, or check that it is what the run has.
+
+    Raises ConfigError when the run was begun with other settings than may change.
+    """
     request = {
         "config": config.model_dump(mode="json"),
         "data": dataset.fingerprint,
@@ -103,23 +120,24 @@ def _resume_or_begin(
         run.write_environment()
         write_text(run.config, to_yaml(resolved))
         write_json(run.request, request)
-        return resolved
+        return
     if resume == "never":
         raise ConfigError(f"{run.path} holds a run already. Choose another --out, or resume it.")
     changed = differences(read_json(run.request), request)
-    refused = [
-        key for key in changed if not key.startswith(tuple(f"config.{k}" for k in MAY_CHANGE))
-    ]
+    refused = [key for key in changed if not set(key.split(".")[1:2]) & set(MAY_CHANGE)]
     if refused:
         raise ConfigError(_what_changed(run, {key: changed[key] for key in refused}))
-    resolved = build(TrainConfig, read_yaml(run.config))
     if changed:
+        if "config.horizon" in changed and Horizon.parse(config.horizon).unit == "minutes":
+            raise ConfigError(
+                f"{run.path} has begun: say in --steps, --tokens or --epochs how far it shall go."
+            )
+        resolved = build(TrainConfig, read_yaml(run.config))
         asked = config.model_dump(mode="json", include=set(MAY_CHANGE))
         kept = resolved.model_dump(mode="json", exclude=set(MAY_CHANGE))
         resolved = resolve(build(TrainConfig, kept, asked), dataset, world)
         write_text(run.config, to_yaml(resolved))
         write_json(run.request, request)
-    return resolved
 
 
 def _what_changed(run: RunDir, changed: dict[str, tuple[Any, Any]]) -> str:
@@ -187,12 +205,18 @@ def _set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: W
         loss_sum=loss_sum,
         micro_batches=_batch_function(config, shape, dataset.train, world),
         evaluate=_evaluate_function(config, model, dataset),
-        sample=_sample_function(config, model, dataset),
-        trackers=open_trackers(run, config.trackers, config.model_dump(mode="json")),
+        sample=_sample_function(config, model, dataset) if world.on_main else list,
+        trackers=_trackers(run, config, world),
         peak_flops=measure_matmul_flops(world.device, model.compute_dtype),
         initialise=initialise,
     )
     return _Setup(job, dataset)
+
+
+def _trackers(run: RunDir, config: TrainConfig, world: World) -> list[Tracker]:
+    if not world.on_main:
+        return []
+    return open_trackers(run, config.trackers, config.model_dump(mode="json"))
 
 
 def _batch_function(
@@ -294,10 +318,11 @@ def _fix_steps(setup: _Setup, started: float, progress: Progress) -> None:
         assert job.config.batch_size is not None
         tokens = job.config.batch_size * job.model.config.context_length
         most = round(job.config.max_epochs * setup.dataset.train.num_tokens / tokens)
-        steps = max(1, min(int(left / step_seconds), most))
+        steps = job.world.from_main(max(1, min(int(left / step_seconds), most)))
         job.config = with_steps(job.config, steps)
         job.steps = steps
-        write_text(job.run.config, to_yaml(job.config))
+        if job.world.on_main:
+            write_text(job.run.config, to_yaml(job.config))
     tokens = job.steps * (job.config.batch_size or 1) * job.model.config.context_length
     epochs = tokens / setup.dataset.train.num_tokens
     progress.note(f"{job.steps:,} steps, {tokens:,} tokens, {epochs:.2f} epochs")

@@ -1,0 +1,59 @@
+"""Two gloo processes under torchrun train as one does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedbed.data.prepare import PrepareConfig, prepare
+from seedbed.files import read_json_lines
+
+SETTINGS = [
+    "model.d_model=32", "model.num_layers=2", "model.context_length=32", "batch_size=8",
+    "precision=fp32", "compile=off", "samples.tokens=0", "optimizer.learning_rate=1e-4", "optimizer.matrix_learning_rate=1e-3",
+]  # fmt: skip
+
+
+def train(data: Path, out: Path, processes: int, steps: int) -> subprocess.CompletedProcess[str]:
+    launcher = ["-m", "seedbed"]
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+        launcher += [str(processes), "-m", "seedbed"]
+    command = [sys.executable, *launcher, "train", "--data", str(data), "--out", str(out)]
+    return subprocess.run(
+        [*command, "--steps", str(steps), *SETTINGS],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("data") / "stories"
+    prepare(PrepareConfig(sources=("sample:stories:100",), out=out, tokenizer="byte"))
+    return out
+
+
+def test_two_processes_train_the_model_that_one_does(data: Path, tmp_path: Path) -> None:
+    for processes in (1, 2):
+        done = train(data, tmp_path / str(processes), processes, steps=6)
+        assert done.returncode == 0, done.stderr
+    one, two = (read_json_lines(tmp_path / str(n) / "metrics.jsonl") for n in (1, 2))
+    assert [r["step"] for r in one] == [1, 2, 3, 4, 5, 6]
+    for mine, theirs in zip(one, two, strict=True):
+        for key in ("train_loss", "grad_norm", "val_loss", "tokens"):
+            assert mine[key] == pytest.approx(theirs[key], rel=1e-3), (key, mine["step"])
+
+
+def test_two_processes_resume_their_run(data: Path, tmp_path: Path) -> None:
+    for steps in (3, 6):
+        done = train(data, tmp_path / "run", 2, steps)
+        assert done.returncode == 0, done.stderr
+    assert "resuming at step 3" in done.stderr
+    assert (tmp_path / "run" / "checkpoints" / "step-000006").is_dir()
