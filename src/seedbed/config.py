@@ -22,9 +22,11 @@ Tree = dict[str, Any]
 
 
 class Settings(BaseModel):
-    """A group of settings: frozen, and with no room for a key it does not know."""
+    """A group of settings: frozen, all numbers finite, no room for a key it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 S = TypeVar("S", bound=Settings)

@@ -14,7 +14,8 @@ from seedbed.files import read_json_lines
 
 SETTINGS = [
     "model.d_model=32", "model.num_layers=2", "model.context_length=32", "batch_size=8",
-    "precision=fp32", "compile=off", "samples.tokens=0", "optimizer.learning_rate=1e-4", "optimizer.matrix_learning_rate=1e-3",
+    "precision=fp32", "compile=off", "samples.tokens=0",
+    "optimizer.learning_rate=1e-4", "optimizer.matrix_learning_rate=1e-3",
 ]  # fmt: skip
 
 

@@ -46,8 +46,9 @@ def command(checkpoint: Path, as_json: bool, **options: Any) -> None:
 
 
 def _lines(report: EvalReport) -> list[str]:
+    error = "" if report.standard_error is None else f" +- {report.standard_error:.4f}"
     lines = [
-        f"bits per byte  {report.bits_per_byte:.4f} +- {report.standard_error:.4f}",
+        f"bits per byte  {report.bits_per_byte:.4f}{error}",
         f"loss           {report.loss:.4f} nats per token",
         f"perplexity     {report.perplexity:.2f} per token",
         f"on             {report.documents:,} documents, {report.bytes:,} bytes, "

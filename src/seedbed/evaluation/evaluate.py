@@ -10,6 +10,7 @@ import torch
 
 from seedbed.checkpoints import Checkpoint, load_checkpoint
 from seedbed.config import read_yaml
+from seedbed.data.cleaning import Cleaner
 from seedbed.data.documents import find_sources, read_documents
 from seedbed.data.drops import Drops
 from seedbed.data.formats import ReadOptions
@@ -24,7 +25,7 @@ class EvalReport:
     """How well a model predicts a text. The names are those of the JSON that `eval` prints."""
 
     bits_per_byte: float
-    standard_error: float  # of bits_per_byte, over documents
+    standard_error: float | None  # of bits_per_byte, over documents; None for a single one
     loss: float  # nats per token
     perplexity: float
     tokens: int
@@ -66,7 +67,7 @@ def evaluate(
     )
     return EvalReport(
         bits_per_byte=scores.bits_per_byte,
-        standard_error=scores.standard_error,
+        standard_error=scores.standard_error if len(documents) > 1 else None,
         loss=scores.loss,
         perplexity=scores.perplexity,
         tokens=int(scores.tokens.sum()),
@@ -77,9 +78,11 @@ def evaluate(
 
 
 def _read_text(source: str) -> list[str]:
-    """Return the documents of a SOURCE, as `prepare` would cut them."""
-    read = read_documents(find_sources((source,)), ReadOptions(), drops=Drops())
-    documents = [text for document in read if (text := document.text.strip())]
+    """Return the documents of a SOURCE, as `prepare` would cut and keep them, copies included."""
+    drops = Drops()
+    read = read_documents(find_sources((source,)), ReadOptions(), drops=drops)
+    cleaner = Cleaner("none", drops=drops)
+    documents = [document.text for document in read if cleaner.encode(document) is not None]
     if not documents:
         raise DataError(f"`{source}` holds no text.")
     return documents

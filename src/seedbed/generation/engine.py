@@ -28,10 +28,19 @@ class GeneratedToken:
 class _Row:
     """What is known of one text under way."""
 
+    ids: list[int]  # the prompt and what was drawn
+    start: int  # of the ids that the model still sees
     decoder: StreamDecoder
     held: str = ""  # decoded, but perhaps the beginning of a stop text
     count: int = 0
     finished: str | None = None
+
+    def make_room(self, context_length: int) -> None:
+        """Let the model see the newest half of a full context, and little of a finished text."""
+        if self.finished:
+            self.start = len(self.ids) - 1
+        elif len(self.ids) - self.start > context_length:
+            self.start = len(self.ids) - max(1, context_length // 2)
 
 
 @torch.inference_mode()
@@ -47,27 +56,27 @@ def stream(
 ) -> Iterator[GeneratedToken]:
     """Yield tokens for all prompts (token ids) together, each row until it ends.
 
-    A row ends at the document end, before a stop text, or after `max_new_tokens`. When the context
-    is full, the newest half of it is read again and generation goes on; special tokens other than
-    the document end are never drawn.
+    A row ends at the document end, before a stop text, or after `max_new_tokens`. When its context
+    is full, the newest half of it is read again and generation goes on. What stands for no text,
+    the document end apart, is never drawn. Raises ConfigError when there is nothing to do.
     """
+    _check(max_new_tokens, stop)
     settings = sampling or SamplingSettings()
     if not prompts:
         return
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    history = [list(p) or [tokenizer.special.bos] for p in prompts]
-    rows = [_Row(StreamDecoder(tokenizer)) for _ in prompts]
+    rows = [_begin(list(p) or [tokenizer.special.bos], model, tokenizer) for p in prompts]
     seen = torch.zeros(len(rows), model.config.vocab_size, dtype=torch.bool, device=device)
-    for row, ids in enumerate(history):
-        seen[row, torch.tensor(ids, device=device)] = True
+    for number, row in enumerate(rows):
+        seen[number, torch.tensor(row.ids, device=device)] = True
     never = _never_drawn(model, tokenizer, device)
-    cache, logits = _read(model, history)
+    cache, logits = _read(model, rows)
     for _ in range(max_new_tokens):
         ids = next_tokens(logits.masked_fill(never, -torch.inf), settings, generator, seen)
         seen[torch.arange(len(rows), device=device), ids] = True
         for number, (row, token_id) in enumerate(zip(rows, ids.tolist(), strict=True)):
-            history[number].append(token_id)
+            row.ids.append(token_id)
             if row.finished is None:
                 yield _advance(row, number, token_id, tokenizer, max_new_tokens, stop)
         if all(row.finished for row in rows):
@@ -75,35 +84,45 @@ def stream(
         if cache.length < model.config.context_length:
             logits = model(ids[:, None], cache)[:, -1]
         else:
-            half = max(1, model.config.context_length // 2)
-            cache, logits = _read(model, [h[-half:] for h in history])
+            for row in rows:
+                row.make_room(model.config.context_length)
+            cache, logits = _read(model, rows)
+
+
+def _check(max_new_tokens: int, stop: Sequence[str]) -> None:
+    if max_new_tokens < 1:
+        raise ConfigError(f"`max_new_tokens` is {max_new_tokens} but must be 1 or more.")
+    if not all(stop):
+        raise ConfigError("`stop` is an empty text, which would end every text at once.")
+
+
+def _begin(prompt: list[int], model: Transformer, tokenizer: Tokenizer) -> _Row:
+    """Return the row of a prompt; of one that fills the context the newest three quarters."""
+    context_length = model.config.context_length
+    fits = len(prompt) < context_length
+    start = 0 if fits else len(prompt) - max(1, context_length * 3 // 4)
+    return _Row(prompt, start, StreamDecoder(tokenizer))
 
 
 def _never_drawn(model: Transformer, tokenizer: Tokenizer, device: torch.device) -> Tensor:
     """Return (vocab,), True for what is no text: special tokens but the end, and padding rows."""
-    never = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=device)
-    special = tokenizer.special
-    for token_id in (special.bos, special.user, special.assistant, special.system):
-        never[token_id] = token_id != special.eos
-    never[tokenizer.vocab_size :] = True
-    return never
+    text = [bool(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)]
+    text[tokenizer.special.eos] = True
+    never = torch.ones(model.config.vocab_size, dtype=torch.bool)
+    never[: len(text)] = ~torch.tensor(text)
+    return never.to(device)
 
 
-def _read(model: Transformer, prompts: Sequence[Sequence[int]]) -> tuple[KVCache, Tensor]:
-    """Return a cache that holds the prompts, and the logits (batch, vocab) after them.
-
-    Prompts longer than the context are cut on the left, keeping its newest three quarters.
-    """
-    config = model.config
+def _read(model: Transformer, rows: Sequence[_Row]) -> tuple[KVCache, Tensor]:
+    """Return a cache that holds what rows see of their texts, and the logits (batch, vocab)."""
+    seen = [row.ids[row.start :] for row in rows]
     device = next(model.parameters()).device
-    room = max(1, config.context_length * 3 // 4)
-    kept = [p if len(p) < config.context_length else p[-room:] for p in prompts]
-    longest = max(len(p) for p in kept)
-    padding = torch.tensor([longest - len(p) for p in kept], device=device)
-    ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in kept], device=device)
+    longest = max(map(len, seen))
+    padding = torch.tensor([longest - len(ids) for ids in seen], device=device)
+    ids = torch.tensor([[0] * (longest - len(ids)) + ids for ids in seen], device=device)
     cache = KVCache(
-        config,
-        len(kept),
+        model.config,
+        len(rows),
         padding=padding if bool(padding.any()) else None,
         device=device,
         dtype=model.compute_dtype,
@@ -175,10 +194,8 @@ def generate(
 
     Raises ConfigError when there is nothing to do.
     """
-    if samples < 1 or max_new_tokens < 1:
-        raise ConfigError(
-            f"samples is {samples} and max_new_tokens {max_new_tokens}: both must be 1 or more."
-        )
+    if samples < 1:
+        raise ConfigError(f"`samples` is {samples} but must be 1 or more.")
     texts = [prompt for prompt in prompts for _ in range(samples)]
     parts: list[list[GeneratedToken]] = [[] for _ in texts]
     for token in stream(

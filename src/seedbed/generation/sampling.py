@@ -32,7 +32,9 @@ def next_tokens(
         logits = penalise(logits, seen, settings.repetition_penalty)
     if settings.temperature == 0:
         return logits.argmax(-1)
-    probabilities = keep(logits.float() / settings.temperature, settings).softmax(-1)
+    # Below the likeliest, so that a temperature near zero overflows to minus infinity only.
+    below = logits.float() - logits.amax(-1, keepdim=True)
+    probabilities = keep(below / settings.temperature, settings).softmax(-1)
     # An exponential race draws from the same distribution as multinomial, on the CPU generator,
     # so that a seed gives the same text on any device.
     noise = torch.empty(probabilities.shape).exponential_(generator=generator)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import sysconfig
+from pathlib import Path
 
 import torch
 
@@ -15,7 +17,7 @@ from seedbed.training.config import OptimizerSettings
 
 TOKENS_PER_STEP = 4096  # in short runs on a processor
 MIN_STEPS = 1000  # a batch is no larger than leaves this many steps
-COMPILE_SECONDS = 120.0  # a shorter run ends before compiling has paid
+COMPILE_SECONDS = 200.0  # a shorter run ends before compiling has paid
 
 
 def size_for(flops: float, train_tokens: int, max_epochs: float, vocab_size: int) -> int:
@@ -77,8 +79,15 @@ def compile_pays(asked: str, seconds: float, device: torch.device) -> bool:
     """Return whether to compile: as asked, or where the run is long enough and a compiler there."""
     if asked != "auto":
         return asked == "on"
-    has_compiler = device.type == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))
-    return has_compiler and device.type != "mps" and seconds >= COMPILE_SECONDS
+    return seconds >= COMPILE_SECONDS and _can_compile(device)
+
+
+def _can_compile(device: torch.device) -> bool:
+    """Return whether torch.compile has what it needs: on a processor, a compiler and Python.h."""
+    if device.type == "cpu":
+        has_headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()
+        return has_headers and any(map(shutil.which, ("c++", "g++", "clang++")))
+    return device.type == "cuda"
 
 
 def nominal_flops(machine: Machine, device: torch.device) -> float:
