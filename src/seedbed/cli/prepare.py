@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     help="Share of documents held out.  [default: 0.1, less for large text]",
 )
 @click.option("--text-field", help="Field of JSON records and parquet rows.  [default: text]")
-@click.option("--document-separator", help="Line that ends a document.  [default: <|endoftext|>]")
+@click.option(
+    "--document-separator",
+    metavar="TEXT",
+    callback=lambda _context, _option, text: text and text.replace("\\n", "\n"),
+    help=r"Text that ends a document; \n is a line's end.  [default: lines of <|endoftext|>]",
+)
 @click.option("--limit-documents", type=int, help="Read at most so many documents.")
 @click.option(
     "--dedup",

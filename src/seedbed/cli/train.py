@@ -111,11 +111,22 @@ def layers(settings: tuple[str, ...], options: dict[str, Any]) -> list[Tree]:
 
 
 def _recipe(name: str) -> Tree:
+    """Return the settings of a recipe file, or of a recipe that ships with Seedbed."""
+    from importlib.resources import as_file, files
     from pathlib import Path
 
     from seedbed.config import read_yaml
+    from seedbed.errors import ConfigError, did_you_mean
 
-    return read_yaml(Path(name))
+    if Path(name).is_file():
+        return read_yaml(Path(name))
+    folder = files("seedbed.recipes")
+    shipped = [f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")]
+    if name in shipped:
+        with as_file(folder / f"{name}.yaml") as path:
+            return read_yaml(path)
+    hint = did_you_mean(name, shipped) or (f" Recipes: {', '.join(shipped)}." if shipped else "")
+    raise ConfigError(f"`--recipe` is {name!r}: no such file, and no recipe of that name.{hint}")
 
 
 def _model(model: str | None, size: str | None) -> Tree:
