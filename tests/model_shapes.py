@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from seedbed.config import build
 from seedbed.model.config import PRESETS, ModelConfig
+from seedbed.model.transformer import Transformer
 
 BASE = {
     "vocab_size": 96, "context_length": 24, "d_model": 32, "num_layers": 2,
@@ -30,3 +33,16 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 def small(name: str = "qwen3", **fields: Any) -> ModelConfig:
     return build(ModelConfig, BASE, SHAPES[name], fields)
+
+
+def random_model(name: str = "qwen3", **fields: Any) -> Transformer:
+    """Return a model whose weights are all random, and large enough to say many things."""
+    model = Transformer(small(name, **fields)).eval()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name_, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            large = name_.startswith(("embedding", "blocks")) and parameter.ndim == 2
+            centre = 1.0 if name_.endswith("norm.weight") else 0.0
+            parameter.copy_(noise * (0.4 if large else 0.2) + centre)
+    return model

@@ -8,7 +8,6 @@ manifest.json, the size and SHA-256 of each file, written last. latest and best 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from seedbed.files import (
     PARTIAL,
     check_seal,
     flush_to_disk,
+    is_full_disk,
     read_json,
     replace_folder,
     seal_folder,
@@ -81,7 +81,7 @@ def save_checkpoint(
             if state is not None:
                 write_json(aside / STATE, state)
             seal_folder(aside, **facts)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder} could not be saved: {error}. The checkpoints before it are whole. "
             "Free some space and run the same command again."
@@ -151,8 +151,8 @@ class CheckpointFolder:
 
     def steps(self) -> list[int]:
         """Return the steps that have a folder, oldest first."""
-        names = [p.name for p in self.path.glob("step-*") if not p.name.endswith(PARTIAL)]
-        return sorted(int(name.removeprefix("step-")) for name in names)
+        numbers = (p.name.removeprefix("step-") for p in self.path.glob("step-*"))
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def newest_whole(self) -> tuple[Path | None, list[str]]:
         """Return the newest undamaged checkpoint, and what is wrong with each newer one."""
@@ -172,23 +172,29 @@ class CheckpointFolder:
         _remove(aside)
         try:
             aside.symlink_to(self.at(step).name, target_is_directory=True)
-        except OSError:  # no symbolic links here: a copy
+        except OSError as error:  # no symbolic links here: a copy
+            if is_full_disk(error):
+                raise
             shutil.copytree(self.at(step), aside)
+        if not link.is_symlink():
             _remove(link)
         aside.replace(link)
         flush_to_disk(self.path)
 
-    def prune(self, keep: int, best: int | None) -> None:
-        """Remove all but the newest `keep` checkpoints and the best, and what kills left behind."""
+    def prune(self, newest: int, keep: int, best: int | None) -> None:
+        """Remove all but the last `keep` checkpoints up to `newest`, and the best.
+
+        Later ones are damaged or of steps that are done again; with them goes what kills left.
+        """
         for leftover in self.path.glob("step-*" + PARTIAL):
             _remove(leftover)
-        for step in self._superfluous(keep, best):
-            aside = self.at(step).with_name(self.at(step).name + PARTIAL)
-            self.at(step).rename(aside)
-            _remove(aside)
-
-    def _superfluous(self, keep: int, best: int | None) -> Iterator[int]:
-        yield from (step for step in self.steps()[:-keep] if step != best)
+        steps = self.steps()
+        kept = {*[step for step in steps if step <= newest][-keep:], best}
+        for step in steps:
+            if step not in kept:
+                aside = self.at(step).with_name(self.at(step).name + PARTIAL)
+                self.at(step).rename(aside)
+                _remove(aside)
 
 
 def _remove(path: Path) -> None:

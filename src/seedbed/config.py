@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 from seedbed.errors import ConfigError, did_you_mean
@@ -91,11 +92,22 @@ def read_yaml(path: Path) -> Tree:
 
 
 def parse_yaml(text: str, *, origin: str) -> Any:
-    """Return the value of YAML 1.2 `text`; `origin` names it in an error."""
+    """Return the value of YAML 1.2 `text`, a date as text; `origin` names it in an error."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Values
     try:
-        return YAML(typ="safe", pure=True).load(text)  # pyright: ignore[reportUnknownMemberType]
+        return yaml.load(text)  # pyright: ignore[reportUnknownMemberType]
     except YAMLError as error:
         raise ConfigError(f"{origin} is not valid YAML: {error}") from None
+
+
+class _Values(SafeConstructor):
+    """Makes values of YAML 1.2's core schema, which has no dates."""
+
+
+_Values.add_constructor(  # pyright: ignore[reportUnknownMemberType]
+    "tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str
+)
 
 
 def to_yaml(settings: Settings) -> str:
@@ -131,6 +143,8 @@ def _explain(kind: type[Settings], error: Any) -> str:
         known = list(owner.model_fields) if owner else []
         hint = did_you_mean(path[-1], known) or f" Known here: {', '.join(known)}."
         return f"`{name}` is not a setting.{hint}"
+    if error["type"] == "missing":
+        return f"`{name}` is missing."
     message = error["msg"].removeprefix("Value error, ")
     if not name or error["type"] == "value_error":
         return message

@@ -6,6 +6,7 @@ reader (or the same program after a kill or a power cut) sees the old state or t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,13 @@ from seedbed.errors import UserError
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"  # ends the name of anything that is still being written
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Return whether an error says that there is no room: on the disk, or under a quota."""
+    return error.errno in _FULL
 
 
 def flush_to_disk(path: Path) -> None:
@@ -45,7 +53,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace the file at `path` by `value` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, _to_json(value))
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
@@ -92,7 +104,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Return the records of a JSON Lines file; a last line cut short by a kill is left out."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")
     return [json.loads(line) for line in lines[:-1] if line]
 
 
@@ -135,13 +147,14 @@ def read_manifest(folder: Path, *, error: type[UserError] = UserError) -> dict[s
     """Return the manifest of a sealed folder, checked against its own checksum, files unread."""
     path = folder / MANIFEST
     try:
-        manifest = read_json(path)
+        content = path.read_bytes()
+        manifest = json.loads(content)
         checksum = manifest["checksum"]
     except FileNotFoundError:
         raise error(f"{folder} has no {MANIFEST}: it is not whole, or not of this kind.") from None
     except (ValueError, KeyError, AttributeError, TypeError):
         raise error(f"{path} is damaged: it is not the JSON that was written.") from None
-    if checksum != _checksum_of(manifest):
+    if checksum != _checksum_of(manifest) or content != _to_json(manifest).encode():
         raise error(f"{path} is damaged: its checksum does not match its content.")
     return manifest
 

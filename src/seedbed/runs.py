@@ -22,7 +22,14 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from seedbed.errors import CheckpointError, ConfigError
-from seedbed.files import append_json_line, read_json, read_json_lines, write_json, write_text
+from seedbed.files import (
+    append_json_line,
+    is_full_disk,
+    read_json,
+    read_json_lines,
+    write_json,
+    write_text,
+)
 
 
 class RunDir:
@@ -56,6 +63,19 @@ class RunDir:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def full_disk_explained(self) -> Generator[None]:
+        """Turn the error of a full disk into a CheckpointError that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            if not is_full_disk(error):
+                raise
+            raise CheckpointError(
+                f"The disk is full ({error.strerror}): {self.path} could not be written. Its "
+                "checkpoints are whole. Free some space and run the same command again."
+            ) from error
 
     def write_status(self, state: str, **facts: Any) -> None:
         """Replace status.json: running, saving, stopped, finished or failed; and what is known."""

@@ -6,6 +6,7 @@ interrupted with nothing to save, 1 anything else. Command modules load only whe
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -91,4 +92,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo(
+            f"error: the disk is full ({error}). Free some space and run it again.", err=True
+        )
+        return 2
     return code if isinstance(code, int) else 0

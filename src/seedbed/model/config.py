@@ -195,7 +195,8 @@ def solve_shape(target: int, fixed: dict[str, Any]) -> ModelConfig:
 
 def _candidate_shapes(target: int, fixed: dict[str, Any]) -> Iterator[ModelConfig]:
     all_widths = [*range(32, 256, 32), *range(256, 2112, 64)]
-    widths = [fixed["d_model"]] if "d_model" in fixed else all_widths
+    fitting = [width for width in all_widths if _heads_divide(width, fixed)]
+    widths = [fixed["d_model"]] if "d_model" in fixed else fitting
     depths = [fixed["num_layers"]] if "num_layers" in fixed else range(2, 41)
     for d_model in widths:
         for num_layers in depths:
@@ -224,6 +225,15 @@ def _heads(d_model: int, fixed: dict[str, Any]) -> dict[str, int]:
     return {"num_heads": heads, "num_kv_heads": heads, "head_dim": head_dim}
 
 
+def _heads_divide(d_model: int, fixed: dict[str, Any]) -> bool:
+    """Return whether a width comes out as whole heads, of an even size, in whole groups."""
+    if "num_heads" in fixed:
+        return "head_dim" in fixed or d_model % (2 * fixed["num_heads"]) == 0
+    heads = _heads(d_model, fixed)
+    groups = fixed.get("num_kv_heads", 1)
+    return d_model % heads["head_dim"] == 0 and heads["num_heads"] % groups == 0
+
+
 def _distance_from_ideal(shape: ModelConfig) -> float:
     """Return how far the proportions are from those that train well at these sizes.
 
@@ -241,23 +251,25 @@ class ModelSettings(Settings):
     """What a user says of the model; what is not said follows from preset and size."""
 
     preset: Literal["modern", "llama", "gpt2", "relu2"] = "modern"
-    size: str | None = None  # such as 10m; solved for with the dataset's vocabulary
-    context_length: int | None = None
-    d_model: int | None = None
-    num_layers: int | None = None
-    num_heads: int | None = None
-    num_kv_heads: int | None = None
-    head_dim: int | None = None
-    d_ff: int | None = None
+    size: str | None = Field(
+        default=None, coerce_numbers_to_str=True
+    )  # such as 10m; solved for with the dataset's vocabulary
+    context_length: int | None = Field(default=None, gt=1)
+    d_model: int | None = Field(default=None, gt=0)
+    num_layers: int | None = Field(default=None, gt=0)
+    num_heads: int | None = Field(default=None, gt=0)
+    num_kv_heads: int | None = Field(default=None, gt=0)
+    head_dim: int | None = Field(default=None, gt=0)
+    d_ff: int | None = Field(default=None, gt=0)
     position: Literal["rope", "learned", "sinusoidal"] | None = None
     norm: Literal["rms", "layer"] | None = None
     mlp: Literal["swiglu", "gelu", "relu2"] | None = None
     qk_norm: bool | None = None
     bias: bool | None = None
     tie_embeddings: bool | None = None
-    dropout: float | None = None
-    rope_theta: float | None = None
-    norm_eps: float | None = None
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    rope_theta: float | None = Field(default=None, gt=0)
+    norm_eps: float | None = Field(default=None, gt=0)
     attention: Literal["sdpa", "plain"] | None = None
 
     @property

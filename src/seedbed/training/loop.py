@@ -110,30 +110,35 @@ def run_training(job: Job, progress: Progress) -> RunResult:
     state, config = job.state, job.config
     folder = CheckpointFolder(job.run.checkpoints)
     meter = Meter(state)
-    patience = config.evaluation.patience or math.inf
     with stop_signals() as stop:
-        while state.step < job.steps and state.evaluations_since_best < patience:
+        while not _is_over(job):
             metrics = take_step(job)
             if not metrics.finite and not _step_over(job, folder, progress):
                 meter = Meter(state)
                 continue
             meter.add(metrics)
             stopping = job.world.any(stop.requested)
-            last = state.step == job.steps or stopping
             scores: dict[str, DocumentScores] = {}
             if state.step == job.steps or _every(config.evaluation.every, state.step):
                 scores = job.evaluate()
                 _note_evaluation(state, scores["val"])
                 _write_samples(job)
+            last = stopping or _is_over(job)
             if scores or last or _every(config.log_every, state.step):
                 record = meter.record(job, scores)
                 _log(job, record, progress)
             is_best = state.best_step == state.step
-            if last or is_best or _every(config.checkpoint.every, state.step):
+            calm = state.skipped_in_a_row == 0  # a rollback goes to before the trouble
+            if last or is_best or (calm and _every(config.checkpoint.every, state.step)):
                 save(job, folder)
             if stopping:
                 break
     return _result(job)
+
+
+def _is_over(job: Job) -> bool:
+    patience = job.config.evaluation.patience or math.inf
+    return job.state.step >= job.steps or job.state.evaluations_since_best >= patience
 
 
 def take_step(job: Job) -> StepMetrics:
@@ -161,7 +166,8 @@ def take_step(job: Job) -> StepMetrics:
     state.tokens += sum(b.inputs.numel() for b in batches) * job.world.size
     if metrics.finite:
         state.skipped_in_a_row = 0
-        state.loss_scale.succeeded()
+        if half:
+            state.loss_scale.succeeded()
     else:
         state.skipped_steps += 1
         overflow = half and math.isfinite(metrics.loss) and state.loss_scale.overflowed()
@@ -186,8 +192,12 @@ def _step_over(job: Job, folder: CheckpointFolder, progress: Progress) -> bool:
             f"rate. Try a lower optimizer.learning_rate (now {rate:g}), or precision fp32."
         )
     scale, rollbacks = state.learning_rate_scale / 2, state.rollbacks + 1
+    skipped = state.skipped_steps
     at = restore(job, folder, progress)
     state.learning_rate_scale, state.rollbacks = scale, rollbacks
+    state.skipped_steps, state.skipped_in_a_row = skipped, 0
+    if job.world.on_main:
+        job.run.truncate_logs(at)  # these steps are done again
     progress.note(f"back to step {at}, with {scale:g} times the learning rate")
     return False
 
@@ -219,7 +229,7 @@ def link(folder: CheckpointFolder, state: TrainState, keep: int) -> None:
     folder.point("latest", state.step)
     if state.best_step is not None and folder.at(state.best_step).is_dir():
         folder.point("best", state.best_step)
-    folder.prune(keep, state.best_step)
+    folder.prune(state.step, keep, state.best_step)
 
 
 def restore(job: Job, folder: CheckpointFolder, progress: Progress) -> int:
@@ -362,11 +372,9 @@ def _finite(value: float) -> float | None:
 
 def _result(job: Job) -> RunResult:
     state = job.state
-    patience = job.config.evaluation.patience or math.inf
-    finished = state.step >= job.steps or state.evaluations_since_best >= patience
     result = RunResult(
         run=job.run.path,
-        state="finished" if finished else "stopped",
+        state="finished" if _is_over(job) else "stopped",
         step=state.step,
         val_loss=_finite(state.best_loss),
         val_bits_per_byte=_finite(state.best_bits_per_byte),
@@ -381,6 +389,7 @@ def _result(job: Job) -> RunResult:
             val_loss=result.val_loss,
             val_bits_per_byte=result.val_bits_per_byte,
             skipped_steps=state.skipped_steps,
+            evaluations_since_best=state.evaluations_since_best,
             seconds=round(state.seconds, 3),
         )
     return result

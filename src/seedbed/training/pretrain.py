@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
@@ -44,7 +45,16 @@ from seedbed.training.precision import set_up_precision
 from seedbed.training.resolve import EVALUATIONS, resolve, with_steps
 from seedbed.training.step import make_loss
 
-MAY_CHANGE = ("horizon", "evaluation", "checkpoint", "samples", "log_every", "trackers")
+MAY_CHANGE = (
+    "data",  # a dataset moved elsewhere; its content may not change
+    "out",
+    "horizon",
+    "evaluation",
+    "checkpoint",
+    "samples",
+    "log_every",
+    "trackers",
+)
 SHARE_OF_MINUTES = 0.97  # what is planned for, so that `minutes` is a ceiling
 
 
@@ -59,7 +69,7 @@ def train(
     started = time.perf_counter()
     run = RunDir(config.out)
     world = join_world(config.device)
-    with run.lock() if world.on_main else nullcontext():
+    with run.lock() if world.on_main else nullcontext(), run.full_disk_explained():
         dataset = open_dataset(config.data)
         if world.on_main:
             _resume_or_begin(run, config, dataset, world, resume)
@@ -78,7 +88,8 @@ def train(
                 return run_training(setup.job, progress)
             except BaseException as error:
                 if world.on_main:
-                    run.write_status("failed", step=setup.job.state.step, error=str(error))
+                    with suppress(OSError):  # a full disk: `error` matters more
+                        run.write_status("failed", step=setup.job.state.step, error=str(error))
                 raise
             finally:
                 for tracker in setup.job.trackers:
@@ -117,6 +128,9 @@ def _resume_or_begin(
     if not run.request.is_file():
         run.checkpoints.mkdir(exist_ok=True)
         resolved = resolve(config, dataset, world)
+        if config.from_checkpoint is not None:  # the best of a run may be another one tomorrow
+            origin = find_checkpoint(config.from_checkpoint)
+            resolved = resolved.model_copy(update={"from_checkpoint": origin})
         run.write_environment()
         write_text(run.config, to_yaml(resolved))
         write_json(run.request, request)
@@ -133,11 +147,24 @@ def _resume_or_begin(
                 f"{run.path} has begun: say in --steps, --tokens or --epochs how far it shall go."
             )
         resolved = build(TrainConfig, read_yaml(run.config))
-        asked = config.model_dump(mode="json", include=set(MAY_CHANGE))
-        kept = resolved.model_dump(mode="json", exclude=set(MAY_CHANGE))
-        resolved = resolve(build(TrainConfig, kept, asked), dataset, world)
-        write_text(run.config, to_yaml(resolved))
+        write_text(run.config, to_yaml(_changed(resolved, config, changed, dataset, world)))
         write_json(run.request, request)
+
+
+def _changed(
+    resolved: TrainConfig,
+    asked: TrainConfig,
+    changed: Iterable[str],
+    dataset: PreparedDataset,
+    world: World,
+) -> TrainConfig:
+    """Return a run's config with what may change taken from `asked`, resolved anew."""
+    now = asked.model_dump(mode="json", include=set(MAY_CHANGE))
+    if "config.horizon" not in changed:
+        now["horizon"] = resolved.horizon  # minutes became steps
+    kept = resolved.model_dump(mode="json", exclude={*MAY_CHANGE, "from_checkpoint"})
+    anew = resolve(build(TrainConfig, kept, now), dataset, world)
+    return anew.model_copy(update={"from_checkpoint": resolved.from_checkpoint})
 
 
 def _what_changed(run: RunDir, changed: dict[str, tuple[Any, Any]]) -> str:
@@ -153,11 +180,18 @@ def _what_changed(run: RunDir, changed: dict[str, tuple[Any, Any]]) -> str:
 
 
 def _finished(run: RunDir, config: TrainConfig) -> RunResult | None:
+    """Return how a run ended that is over and whose last checkpoint is whole, else None."""
     status = run.read_status()
     if status.get("state") != "finished":
         return None
     horizon = Horizon.parse(config.horizon)
     if horizon.unit == "steps" and status["steps"] != round(horizon.amount):
+        return None
+    patience = config.evaluation.patience or math.inf
+    if status["step"] < status["steps"] and status["evaluations_since_best"] < patience:
+        return None
+    folder = CheckpointFolder(run.checkpoints)
+    if folder.newest_whole()[0] != folder.at(status["step"]):
         return None
     return RunResult(
         run=run.path,
@@ -187,7 +221,6 @@ def _set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: W
         else:
             init_weights(model, config.seed)
 
-    initialise()
     model.train()
     loss_sum = make_loss(model)
     if config.compile == "on":
@@ -331,6 +364,7 @@ def _fix_steps(setup: _Setup, started: float, progress: Progress) -> None:
 def _measure(job: Job) -> tuple[float, float]:
     """Return the seconds of a step and of an evaluation; everything is as before afterwards."""
     job.steps = 1000
+    job.initialise()
     seconds = []
     while len(seconds) < 5 or (len(seconds) < 30 and sum(seconds[2:]) < 10):
         start = time.perf_counter()
