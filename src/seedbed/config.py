@@ -106,7 +106,8 @@ class _Values(SafeConstructor):
 
 
 _Values.add_constructor(  # pyright: ignore[reportUnknownMemberType]
-    "tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str
+    "tag:yaml.org,2002:timestamp",
+    SafeConstructor.construct_yaml_str,  # pyright: ignore[reportUnknownMemberType]
 )
 
 

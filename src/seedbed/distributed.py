@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from seedbed.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class World:
@@ -58,8 +60,11 @@ def best_device() -> torch.device:
 
 
 def join_world(device: str = "auto") -> World:
-    """Return this process' World; under torchrun, after joining the process group."""
-    chosen = best_device() if device == "auto" else torch.device(device)
+    """Return this process' World; under torchrun, after joining the process group.
+
+    Raises ConfigError when the machine has no such device.
+    """
+    chosen = best_device() if device == "auto" else _device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World(device=chosen)
@@ -69,3 +74,12 @@ def join_world(device: str = "auto") -> World:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     return World(rank=dist.get_rank(), size=size, device=chosen)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError):
+        raise ConfigError(
+            f"`device` is {name!r}, which torch does not find here. Try auto, cpu, cuda or mps."
+        ) from None

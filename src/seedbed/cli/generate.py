@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +48,10 @@ def command(
     """Write text with a model.
 
     CHECKPOINT is a checkpoint or a run (its best checkpoint). Without --prompt, asks for one after
-    another until the input ends (Ctrl-D).
+    another until the input ends (Ctrl-D), or takes each line that is piped in.
+
+    --json prints a list of texts, each with prompt, text (what was added), tokens (how many were
+    drawn) and finished: "end" (of the document), "stop" (a --stop text came) or "length".
     """
     import secrets
 
@@ -60,44 +66,52 @@ def command(
     common: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "sampling": sampling,
-        "seed": seed,
         "stop": stop,
     }
-    if not prompt:
-        _converse(loaded, common)
-    elif len(prompt) * samples == 1 and not as_json:
-        _write_live(loaded, prompt[0], common)
+
+    def write(prompts: tuple[str, ...], seed: int) -> None:
+        if len(prompts) * samples == 1 and not as_json:
+            _write_live(loaded, prompts[0], {**common, "seed": seed})
+        else:
+            made = generate(
+                loaded.model, loaded.tokenizer, prompts, samples=samples, seed=seed, **common
+            )
+            print_result([vars(g) for g in made], as_json, lambda: _lines(made))
+
+    if prompt:
+        write(prompt, seed)
     else:
-        made = generate(loaded.model, loaded.tokenizer, prompt, samples=samples, **common)
-        print_result([vars(g) for g in made], as_json, lambda: _lines(made))
+        _converse(write, seed)
 
 
 def _write_live(loaded: Checkpoint, prompt: str, common: dict[str, Any]) -> None:
     """Print the text as it comes."""
     from seedbed.generation.engine import prompt_ids, stream
 
-    click.echo(prompt, nl=False)
     ids = prompt_ids(loaded.tokenizer, prompt)
-    for token in stream(loaded.model, loaded.tokenizer, [ids], **common):
+    tokens = stream(loaded.model, loaded.tokenizer, [ids], **common)
+    click.echo(prompt, nl=False)
+    for token in tokens:
         click.echo(token.text, nl=False)
     click.echo()
 
 
-def _converse(loaded: Checkpoint, common: dict[str, Any]) -> None:
-    """Go on from each line of input; Ctrl-C ends a text, Ctrl-D or an empty input the program."""
-    click.echo("Write how a text begins; Ctrl-C ends a text, Ctrl-D ends.", err=True)
-    number = 0
-    while True:
+def _converse(write: Callable[[tuple[str, ...], int], None], seed: int) -> None:
+    """Go on from each line of input; Ctrl-C ends a text, the end of the input the program."""
+    at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if at_terminal:
+        click.echo("Write how a text begins; Ctrl-C ends a text, Ctrl-D ends.", err=True)
+    for number in itertools.count():
         try:
-            prompt = input("> ")
+            prompt = input("> " if at_terminal else "")
         except (EOFError, KeyboardInterrupt):
-            click.echo(err=True)
+            if at_terminal:
+                click.echo(err=True)
             return
         try:
-            _write_live(loaded, prompt, {**common, "seed": common["seed"] + number})
+            write((prompt,), seed + number)
         except KeyboardInterrupt:
             click.echo()
-        number += 1
 
 
 def _lines(made: list[Generation]) -> list[str]:

@@ -92,6 +92,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 1
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        click.echo(f"error: {error.filename}: {error.strerror}.", err=True)
+        return 2
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

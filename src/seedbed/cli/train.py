@@ -32,7 +32,7 @@ UNITS = ("steps", "tokens", "epochs", "minutes")
     metavar="CHECKPOINT",
     help="Go on from these weights, in a new run.",
 )
-@click.option("--steps", type=float, help="Train for so many steps.")
+@click.option("--steps", type=int, help="Train for so many steps.")
 @click.option("--tokens", type=float, help="Train on so many tokens.")
 @click.option("--epochs", type=float, help="Train on the text so many times.")
 @click.option("--minutes", type=float, help="Train for at most so long.  [default: 10]")
@@ -107,7 +107,7 @@ def layers(settings: tuple[str, ...], options: dict[str, Any]) -> list[Tree]:
     data = merge(recipe, tree, overrides).get("data")
     if data is None:
         raise ConfigError("`--data` is missing: a folder that `seedbed prepare` made.")
-    return [{"out": str(Path("runs") / Path(data).name)}, recipe, tree, overrides]
+    return [{"out": str(Path("runs") / Path(str(data)).name)}, recipe, tree, overrides]
 
 
 def _recipe(name: str) -> Tree:

@@ -30,9 +30,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return this batch on `device`."""
-        if device.type == "cpu":
-            return self
-        return Batch(*(t.pin_memory().to(device, non_blocking=True) for t in self.tensors))
+        if device.type == "cuda":
+            return Batch(*(t.pin_memory().to(device, non_blocking=True) for t in self.tensors))
+        return Batch(*(t.to(device) for t in self.tensors))
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor]:

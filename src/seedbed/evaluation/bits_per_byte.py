@@ -131,5 +131,5 @@ def _score(model: Transformer, group: list[_Window], device: torch.device) -> It
     both = torch.from_numpy(ids).to(device)
     logits = model(both[:, :-1]).float()  # padding is on the right, where causality hides it
     losses = F.cross_entropy(logits.flatten(0, 1), both[:, 1:].flatten(), reduction="none")
-    losses = losses.view(len(group), -1).double() * torch.from_numpy(counted).to(device)
+    losses = losses.view(len(group), -1).cpu().double() * torch.from_numpy(counted)
     return losses.sum(1).tolist()

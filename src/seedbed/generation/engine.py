@@ -43,7 +43,6 @@ class _Row:
             self.start = len(self.ids) - max(1, context_length // 2)
 
 
-@torch.inference_mode()
 def stream(
     model: Transformer,
     tokenizer: Tokenizer,
@@ -54,19 +53,35 @@ def stream(
     seed: int = 0,
     stop: Sequence[str] = (),
 ) -> Iterator[GeneratedToken]:
-    """Yield tokens for all prompts (token ids) together, each row until it ends.
+    """Return an iterator over the tokens of all prompts (token ids) together, each until it ends.
 
     A row ends at the document end, before a stop text, or after `max_new_tokens`. When its context
     is full, the newest half of it is read again and generation goes on. What stands for no text,
     the document end apart, is never drawn. Raises ConfigError when there is nothing to do.
     """
-    _check(max_new_tokens, stop)
-    settings = sampling or SamplingSettings()
+    if max_new_tokens < 1:
+        raise ConfigError(f"`max_new_tokens` is {max_new_tokens} but must be 1 or more.")
+    if not all(stop):
+        raise ConfigError("`stop` is an empty text, which would end every text at once.")
     if not prompts:
-        return
+        return iter(())
+    rows = [_begin(list(p) or [tokenizer.special.bos], model, tokenizer) for p in prompts]
+    settings = sampling or SamplingSettings()
+    return _draw(model, tokenizer, rows, max_new_tokens, settings, seed, stop)
+
+
+@torch.inference_mode()
+def _draw(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    rows: Sequence[_Row],
+    max_new_tokens: int,
+    settings: SamplingSettings,
+    seed: int,
+    stop: Sequence[str],
+) -> Iterator[GeneratedToken]:
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    rows = [_begin(list(p) or [tokenizer.special.bos], model, tokenizer) for p in prompts]
     seen = torch.zeros(len(rows), model.config.vocab_size, dtype=torch.bool, device=device)
     for number, row in enumerate(rows):
         seen[number, torch.tensor(row.ids, device=device)] = True
@@ -87,13 +102,6 @@ def stream(
             for row in rows:
                 row.make_room(model.config.context_length)
             cache, logits = _read(model, rows)
-
-
-def _check(max_new_tokens: int, stop: Sequence[str]) -> None:
-    if max_new_tokens < 1:
-        raise ConfigError(f"`max_new_tokens` is {max_new_tokens} but must be 1 or more.")
-    if not all(stop):
-        raise ConfigError("`stop` is an empty text, which would end every text at once.")
 
 
 def _begin(prompt: list[int], model: Transformer, tokenizer: Tokenizer) -> _Row:

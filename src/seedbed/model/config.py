@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from seedbed.config import Settings, build, merge
 from seedbed.errors import ConfigError
@@ -271,6 +271,13 @@ class ModelSettings(Settings):
     rope_theta: float | None = Field(default=None, gt=0)
     norm_eps: float | None = Field(default=None, gt=0)
     attention: Literal["sdpa", "plain"] | None = None
+
+    @field_validator("size")
+    @classmethod
+    def _size_is_understood(cls, size: str | None) -> str | None:
+        if size is not None:
+            parse_size(size)
+        return size
 
     @property
     def shape_is_given(self) -> bool:

@@ -16,6 +16,7 @@ from seedbed.machine import Machine
 from seedbed.training.config import OptimizerSettings
 
 TOKENS_PER_STEP = 4096  # in short runs on a processor
+TOKENS_PER_PARAMETER = 1.8  # of runs of minutes, with Muon: docs/experiments.md
 MIN_STEPS = 1000  # a batch is no larger than leaves this many steps
 COMPILE_SECONDS = 200.0  # a shorter run ends before compiling has paid
 
@@ -23,14 +24,13 @@ COMPILE_SECONDS = 200.0  # a shorter run ends before compiling has paid
 def size_for(flops: float, train_tokens: int, max_epochs: float, vocab_size: int) -> int:
     """Return how many parameters make good use of `flops` of training on a text of a size.
 
-    Compute-optimal runs see a fixed number of tokens for each parameter (Hoffmann et al., 2022);
-    with Muon, a small vocabulary and minutes of training that number is about 1. A text that would
-    be repeated more than `max_epochs` times wants a larger model.
+    Compute-optimal runs see a fixed number of tokens for each parameter (Hoffmann et al., 2022).
+    A small text, repeated `max_epochs` times, is that many tokens at most: a larger model would
+    learn it by heart.
     """
-    compute_optimal = math.sqrt(flops / 6)
-    tokens = min(compute_optimal, max_epochs * train_tokens)
-    parameters = flops / (6 * tokens)
-    return int(min(max(parameters, 300_000, 64 * vocab_size), 300e6, 20 * compute_optimal))
+    optimal = math.sqrt(flops / (6 * TOKENS_PER_PARAMETER))
+    learnable = max_epochs * train_tokens / TOKENS_PER_PARAMETER
+    return int(min(max(min(optimal, learnable), 300_000, 64 * vocab_size), 300e6))
 
 
 def batch_tokens_for(horizon_tokens: float, parameters: int) -> int:

@@ -118,8 +118,9 @@ def run_training(job: Job, progress: Progress) -> RunResult:
                 continue
             meter.add(metrics)
             stopping = job.world.any(stop.requested)
+            calm = state.skipped_in_a_row == 0  # else nothing is learned, and nothing kept
             scores: dict[str, DocumentScores] = {}
-            if state.step == job.steps or _every(config.evaluation.every, state.step):
+            if state.step == job.steps or (calm and _every(config.evaluation.every, state.step)):
                 scores = job.evaluate()
                 _note_evaluation(state, scores["val"])
                 _write_samples(job)
@@ -128,7 +129,6 @@ def run_training(job: Job, progress: Progress) -> RunResult:
                 record = meter.record(job, scores)
                 _log(job, record, progress)
             is_best = state.best_step == state.step
-            calm = state.skipped_in_a_row == 0  # a rollback goes to before the trouble
             if last or is_best or (calm and _every(config.checkpoint.every, state.step)):
                 save(job, folder)
             if stopping:

@@ -69,8 +69,8 @@ def train(
     started = time.perf_counter()
     run = RunDir(config.out)
     world = join_world(config.device)
+    dataset = open_dataset(config.data)
     with run.lock() if world.on_main else nullcontext(), run.full_disk_explained():
-        dataset = open_dataset(config.data)
         if world.on_main:
             _resume_or_begin(run, config, dataset, world, resume)
         world.barrier()

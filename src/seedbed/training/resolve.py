@@ -8,7 +8,7 @@ from seedbed.distributed import World
 from seedbed.errors import CheckpointError, ConfigError
 from seedbed.files import check_seal, read_json
 from seedbed.machine import this_machine
-from seedbed.model.config import ModelConfig, ModelSettings
+from seedbed.model.config import PRESETS, ModelConfig, ModelSettings
 from seedbed.model.huggingface import model_config
 from seedbed.tokenizers.load import load_tokenizer
 from seedbed.training import defaults
@@ -103,10 +103,13 @@ def _shape_of_checkpoint(config: TrainConfig, dataset: PreparedDataset) -> Model
     asked = config.model.model_dump(exclude={"preset"}, exclude_none=True)
     free = {"dropout", "attention"}
     wrong = [k for k, v in asked.items() if k not in free and getattr(shape, k, None) != v]
+    preset = PRESETS[config.model.preset]
+    if any(getattr(shape, k) != v for k, v in preset.items() if k not in asked):
+        wrong.append("preset")
     if wrong:
         raise ConfigError(
-            f"`model.{wrong[0]}` is {asked[wrong[0]]}, but the shape comes from {folder}. "
-            "Leave it out."
+            f"`model.{wrong[0]}` is {getattr(config.model, wrong[0])}, but the shape comes from "
+            f"{folder}. Leave it out."
         )
     return shape.model_copy(update={k: v for k, v in asked.items() if k in free})
 

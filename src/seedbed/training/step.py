@@ -59,14 +59,15 @@ def train_step(
     dropout. A step with a loss or gradient that is not finite leaves the weights alone.
     """
     device = world.device
-    totals = torch.zeros(2, dtype=torch.float64, device=device)  # loss, targets
+    wide = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+    totals = torch.zeros(2, dtype=wide, device=device)  # loss, targets
     scale = loss_scale.value if loss_scale else 1.0
     gradients.clear()
     for i, batch in enumerate(batches):
         reseed(i)
         loss = loss_sum(*batch.to(device).tensors)
         (loss * scale).backward()
-        totals += torch.stack((loss.detach().double(), totals.new_tensor(batch.num_targets)))
+        totals += torch.stack((loss.detach().to(wide), totals.new_tensor(batch.num_targets)))
     world.all_sum(totals)
     world.all_sum(gradients.buffer)
     loss_total, num_targets = totals.tolist()

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seedbed.checkpoints import load_checkpoint
+from seedbed.generation.engine import generate
+from seedbed.generation.sampling import SamplingSettings
+
+SHORT = ("--max-new-tokens", 12)
+
+
+def expected(model: Path, *prompts: str, **options: object) -> list[str]:
+    loaded = load_checkpoint(model)
+    chosen = {"max_new_tokens": 12, "sampling": SamplingSettings(temperature=0), **options}
+    return [
+        g.prompt + g.text
+        for g in generate(loaded.model, loaded.tokenizer, prompts, **chosen)  # type: ignore[arg-type]
+    ]
+
+
+def test_a_text_goes_to_stdout_and_nothing_else_does(model: Path, seedbed: Callable) -> None:
+    shown = seedbed("generate", model, "--prompt", "Once", "--greedy", *SHORT)
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out == expected(model, "Once")[0] + "\n"
+
+
+def test_greedy_is_temperature_zero(model: Path, seedbed: Callable) -> None:
+    greedy = seedbed("generate", model, "--prompt", "Once", "--greedy", *SHORT)
+    cold = seedbed("generate", model, "--prompt", "Once", "--temperature", 0, *SHORT)
+    assert greedy.out == cold.out
+
+
+def test_several_texts_are_told_apart(model: Path, seedbed: Callable) -> None:
+    words = ("--prompt", "One", "--prompt", "Two", "--samples", 2, "--greedy")
+    shown = seedbed("generate", model, *words, *SHORT)
+    one, two = expected(model, "One", "Two")
+    assert shown.out == "\n\n---\n\n".join([one, one, two, two]) + "\n"
+
+
+def test_json_holds_prompt_text_tokens_and_finished(model: Path, seedbed: Callable) -> None:
+    shown = seedbed("generate", model, "--prompt", "Once é", "--greedy", "--json", *SHORT)
+    [made] = json.loads(shown.out)
+    assert list(made) == ["prompt", "text", "tokens", "finished"]
+    assert made["prompt"] + made["text"] == expected(model, "Once é")[0]
+    assert (made["tokens"], made["finished"]) == (12, "length")
+    assert shown.err == ""
+
+
+def test_help_documents_the_json(seedbed: Callable) -> None:
+    text = " ".join(seedbed("generate", "--help").out.split())
+    for word in ("prompt", "text", "tokens", "finished", '"end"', '"stop"', '"length"'):
+        assert word in text
+
+
+def test_a_seed_writes_the_same_text(model: Path, seedbed: Callable) -> None:
+    first, again, other = (
+        seedbed("generate", model, "--prompt", "a", "--seed", seed, *SHORT).out
+        for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_a_stop_text_ends_a_text(model: Path, seedbed: Callable) -> None:
+    text = expected(model, "Once")[0].removeprefix("Once")
+    stop = next(c for c in text if c.isprintable() and c != "\N{REPLACEMENT CHARACTER}")
+    words = ("--prompt", "Once", "--greedy", "--json", "--stop", stop)
+    [made] = json.loads(seedbed("generate", model, *words, *SHORT).out)
+    assert made["text"] == text[: text.index(stop)]
+    assert made["finished"] == "stop"
+
+
+@pytest.mark.parametrize("more", [(), ("--json",), ("--samples", 2)])
+@pytest.mark.parametrize(
+    "wrong", [("--max-new-tokens", 0), ("--samples", 0), ("--stop", ""), ("--samples", -1)]
+)
+def test_nothing_to_do_is_refused(
+    wrong: tuple[str, object], more: tuple[object, ...], model: Path, seedbed: Callable
+) -> None:
+    shown = seedbed("generate", model, "--prompt", "a", *more, *wrong)
+    assert shown.code == 2
+    assert shown.out == ""
+    assert f"`{wrong[0][2:].replace('-', '_')}` is" in shown.err
+
+
+def test_piped_lines_are_prompts(
+    model: Path, seedbed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("One\nTwo\n"))
+    shown = seedbed("generate", model, "--greedy", *SHORT)
+    assert shown.code == 0
+    assert shown.out == "".join(text + "\n" for text in expected(model, "One", "Two"))
+    assert shown.err == ""
+
+
+def test_piped_lines_give_json_a_line_each(
+    model: Path, seedbed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("One\nTwo\n"))
+    shown = seedbed("generate", model, "--greedy", "--json", "--samples", 2, *SHORT)
+    made = [json.loads(line) for line in shown.out.splitlines()]
+    assert [[g["prompt"] for g in texts] for texts in made] == [["One"] * 2, ["Two"] * 2]
+
+
+def test_no_input_writes_nothing(
+    model: Path, seedbed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    shown = seedbed("generate", model)
+    assert (shown.code, shown.out) == (0, "")

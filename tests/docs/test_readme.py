@@ -1,0 +1,86 @@
+"""What the README tells a reader to type works. Only sizes are made smaller."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from seedbed.data.samples import sample_stories
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(<!-- not run[^\n]*-->\n)?```(\w+)\n(.*?)```", re.DOTALL)
+SMALLER = {
+    "--minutes 10": "--minutes 0.02 batch_size=2",
+    '"10 minutes"': '"0.02 minutes", batch_size=2',
+    "--samples 3": "--samples 3 --max-new-tokens 20",
+    "max_new_tokens=100": "max_new_tokens=20",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    text: str
+    runs: bool
+
+
+BLOCKS = [Block(m[2], m[3], not m[1]) for m in BLOCK.finditer(README)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a folder with `my-text` in it, as the reader has."""
+    (tmp_path / "my-text").mkdir()
+    stories = "\n<|endoftext|>\n".join(sample_stories(60, seed=3))
+    (tmp_path / "my-text" / "stories.txt").write_text(stories, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_examples_run_from_top_to_bottom(home: Path) -> None:
+    printed = ""
+    for block in BLOCKS:
+        if block.runs:
+            finished = run(block, home)
+            assert finished.returncode == 0, f"{block.text}\n{finished.stderr}"
+            printed += finished.stdout
+    assert printed.count("Once upon a time") == 5  # three samples, transformers, Python
+    assert printed.count("nothing to do") == 1  # the same command again
+
+
+def run(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
+    text = block.text
+    for large, small in SMALLER.items():
+        text = text.replace(large, small)
+    command = {"bash": ["bash", "-euc"], "python": [sys.executable, "-c"]}[block.language]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [*command, text],
+        cwd=folder,
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_examples_that_do_not_run_only_install_and_make() -> None:
+    lines = [line for b in BLOCKS if not b.runs for line in b.text.splitlines()]
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for line in lines:
+        tool, *words = line.partition("#")[0].split()
+        assert tool in ("pip", "make")
+        assert tool == "pip" or words[0] in targets
+
+
+def test_the_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *ROOT.glob("docs/**/*.md")):
+        for link in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from model_shapes import random_model
+from seedbed.checkpoints import save_checkpoint
+from seedbed.data.prepare import PrepareConfig, prepare
+from seedbed.data.prepared import PreparedDataset
+from seedbed.errors import ConfigError, DataError
+from seedbed.evaluation.evaluate import evaluate
+from seedbed.tokenizers.base import Tokenizer
+
+KEYS = [
+    "bits_per_byte",
+    "standard_error",
+    "loss",
+    "perplexity",
+    "tokens",
+    "bytes",
+    "documents",
+    "baseline_bits_per_byte",
+]
+
+
+def made(out: Path, *sources: str, **settings: object) -> PreparedDataset:
+    given = {"tokenizer": "byte", **settings, "sources": sources, "out": out}
+    return prepare(PrepareConfig.model_validate(given))
+
+
+def checkpoint(folder: Path, tokenizer: Tokenizer) -> Path:
+    model = random_model(vocab_size=tokenizer.vocab_size, context_length=64)
+    save_checkpoint(folder, model, tokenizer, facts={})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bytes_of_stories(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    return made(tmp_path_factory.mktemp("data") / "bytes", "sample:stories:60")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, bytes_of_stories: PreparedDataset) -> Path:
+    return checkpoint(tmp_path_factory.mktemp("model") / "model", bytes_of_stories.tokenizer)
+
+
+def write_documents(path: Path, dataset: PreparedDataset) -> Path:
+    """Write the validation documents as text, a document a record."""
+    decode = dataset.tokenizer.decode
+    texts = [decode(ids.tolist()) for ids in dataset.val.documents()]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return path
+
+
+def test_the_report_has_the_promised_keys(model: Path, bytes_of_stories: PreparedDataset) -> None:
+    report = evaluate(model, data=bytes_of_stories.folder)
+    assert list(asdict(report)) == KEYS
+    assert report.baseline_bits_per_byte == bytes_of_stories.baseline_bits_per_byte
+    assert report.documents == bytes_of_stories.val.num_documents
+    assert report.bytes == bytes_of_stories.manifest["val"]["bytes"]
+    assert report.standard_error is not None
+    assert 0 < report.standard_error < report.bits_per_byte
+
+
+def test_text_and_dataset_of_the_same_documents_score_alike(
+    model: Path, bytes_of_stories: PreparedDataset, tmp_path: Path
+) -> None:
+    text = write_documents(tmp_path / "val.jsonl", bytes_of_stories)
+    by_data = evaluate(model, data=bytes_of_stories.folder)
+    by_text = evaluate(model, text=str(text))
+    assert asdict(by_text) == {**asdict(by_data), "baseline_bits_per_byte": None}
+
+
+def test_either_split_can_be_measured(model: Path, bytes_of_stories: PreparedDataset) -> None:
+    report = evaluate(model, data=bytes_of_stories.folder, split="train")
+    assert report.documents == bytes_of_stories.train.num_documents
+    assert report.baseline_bits_per_byte is None  # it is known of the validation text only
+
+
+def test_a_dataset_of_another_tokenizer_gives_the_same_figures(
+    model: Path, bytes_of_stories: PreparedDataset, tmp_path: Path
+) -> None:
+    other = made(tmp_path / "bpe", "sample:stories:60", tokenizer="bpe", vocab_size=400)
+    mine = asdict(evaluate(model, data=bytes_of_stories.folder))
+    theirs = asdict(evaluate(model, data=other.folder))
+    assert theirs == pytest.approx(mine)
+
+
+def test_a_text_of_one_document_has_no_standard_error(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("A single short document.")
+    report = evaluate(model, text=str(tmp_path / "one.txt"))
+    assert report.documents == 1
+    assert report.standard_error is None
+    json.dumps(asdict(report), allow_nan=False)
+
+
+def test_a_long_file_is_cut_into_documents(model: Path, tmp_path: Path) -> None:
+    paragraphs = [f"Paragraph {i}. " + "All work and no play. " * 40 for i in range(20)]
+    (tmp_path / "long.txt").write_text("\n\n".join(paragraphs))
+    report = evaluate(model, text=str(tmp_path / "long.txt"))
+    assert report.documents > 3
+    assert report.standard_error is not None
+
+
+def test_documents_that_prepare_would_drop_are_left_out(model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "some.jsonl"
+    broken.write_bytes(b'{"text": "One good."}\n{"text": "bro\xffken"}\n{"text": " "}\n')
+    report = evaluate(model, text=str(broken))
+    assert (report.documents, report.bytes) == (1, len("One good."))
+
+
+def test_two_things_to_evaluate_on_are_refused(
+    model: Path, bytes_of_stories: PreparedDataset
+) -> None:
+    with pytest.raises(ConfigError, match="--text"):
+        evaluate(model, data=bytes_of_stories.folder, text="x.txt")
+
+
+def test_nothing_to_evaluate_on_is_refused(model: Path) -> None:
+    with pytest.raises(ConfigError, match="--data DIR or --text FILE"):
+        evaluate(model)
+
+
+def test_a_text_without_text_is_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n \n")
+    with pytest.raises(DataError, match=r"empty\.txt"):
+        evaluate(model, text=str(tmp_path / "empty.txt"))
+
+
+def test_a_missing_text_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        evaluate(model, text=str(tmp_path / "none.txt"))

@@ -1,0 +1,88 @@
+"""What a run does as it goes, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbed.errors import DataError
+from seedbed.files import read_json, read_json_lines
+from seedbed.runs import RunDir
+from seedbed.training.loop import RunResult
+
+Trained = Callable[..., RunResult]
+
+
+def test_metrics_have_the_keys_others_script_against(trained: Trained, tmp_path: Path) -> None:
+    trained()
+    lines = read_json_lines(tmp_path / "run" / "metrics.jsonl")
+    keys = "step train_loss val_loss val_bits_per_byte lr grad_norm tokens tokens_per_second mfu"
+    for line in lines:
+        assert set(line) == {*keys.split(), "seconds", "timestamp"}
+        assert line["tokens"] == line["step"] * 4 * 32
+        assert (line["val_loss"] is not None) == (line["step"] % 6 == 0)
+    samples = read_json_lines(tmp_path / "run" / "samples.jsonl")
+    assert {sample["step"] for sample in samples} == {6, 12}
+
+
+def test_an_early_stop_saves_its_last_step_and_more_patience_goes_on(
+    trained: Trained, tmp_path: Path
+) -> None:
+    worse_and_worse: dict[str, Any] = {
+        "optimizer": {"kind": "adamw", "learning_rate": 3.0, "clip_norm": None},
+        "checkpoint": {"every": 100},
+        "horizon": "60 steps",
+    }
+    run = RunDir(tmp_path / "run")
+    patient = {"every": 3, "tokens": 500, "patience": 2}
+    result = trained(**worse_and_worse, evaluation=patient)
+    assert result.state == "finished"
+    assert result.best_step is not None
+    assert result.step == result.best_step + 6 < 60
+    assert (run.checkpoints / "latest").resolve().name == f"step-{result.step:06d}"
+    assert (run.checkpoints / "best").resolve().name == f"step-{result.best_step:06d}"
+    assert trained(**worse_and_worse, evaluation=patient).state == "already finished"
+    longer = trained(**worse_and_worse, evaluation={**patient, "patience": 3})
+    assert longer.state == "finished"
+    assert longer.step > result.step
+
+
+def test_a_wrong_dataset_does_not_begin_a_run(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a prepared dataset"):
+        trained(data=tmp_path / "nothing")
+    assert not read_json_lines(tmp_path / "run" / "metrics.jsonl")
+    assert not (tmp_path / "run" / "request.json").exists()
+    trained()
+    assert read_json(tmp_path / "run" / "request.json")["config"]["seed"] == 1337
+
+
+def test_dropout_depends_on_step_and_seed_not_on_what_came_before(
+    trained: Trained, tmp_path: Path
+) -> None:
+    def first_losses(out: str, **changes: Any) -> list[float]:
+        trained(
+            out,
+            horizon="4 steps",
+            optimizer={"learning_rate": 1e-12, "matrix_learning_rate": 1e-12},
+            **changes,
+        )
+        return [r["train_loss"] for r in read_json_lines(tmp_path / out / "metrics.jsonl")]
+
+    plain = first_losses("plain")
+    assert first_losses("again") == plain
+    assert first_losses("sampled", samples={"tokens": 9}, evaluation={"every": 1}) == plain
+    assert first_losses("without", model={"dropout": 0.0}) != plain
+    assert first_losses("cut", micro_batch_size=1) != plain  # each micro-batch has its own
+
+
+def test_checkpoints_that_are_not_kept_go_and_the_best_stays(
+    trained: Trained, tmp_path: Path
+) -> None:
+    worse = {"optimizer": {"kind": "adamw", "learning_rate": 3.0, "clip_norm": None}}
+    result = trained(**worse, evaluation={"every": 1}, checkpoint={"every": 1, "keep": 3})
+    names = {p.name for p in (tmp_path / "run" / "checkpoints").glob("step-*")}
+    assert result.best_step is not None
+    assert names == {f"step-{n:06d}" for n in {result.best_step, 10, 11, 12}}
