@@ -1,0 +1,76 @@
+"""A run folder: its status, its logs, its lock."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedbed.errors import CheckpointError
+from seedbed.files import append_json_line, read_json_lines
+from seedbed.runs import RunDir
+
+HOLDER = """
+import sys
+from pathlib import Path
+from seedbed.runs import RunDir
+
+with RunDir(Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_lock_goes_with_the_process_that_holds_it(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    command = [sys.executable, "-c", HOLDER, str(run.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(CheckpointError, match="in use by another process"), run.lock():
+            pass
+        holder.kill()
+        holder.wait()
+        with run.lock():
+            pass
+
+
+def test_the_lock_is_let_go_after_an_error(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(KeyError), run.lock():
+        raise KeyError
+    with run.lock():
+        pass
+
+
+def test_the_status_is_the_last_one_written(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    assert run.read_status() == {}
+    run.write_status("running", step=1)
+    run.write_status("saving", step=2)
+    status = run.read_status()
+    assert (status["state"], status["step"]) == ("saving", 2)
+    assert {"pid", "timestamp"} <= set(status)
+
+
+def test_logs_keep_what_is_up_to_a_step(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.truncate_logs(0)
+    assert not run.metrics.exists()
+    for step in range(1, 6):
+        append_json_line(run.metrics, {"step": step, "loss": None})
+        append_json_line(run.samples, {"step": step, "text": "é"})
+    run.truncate_logs(3)
+    assert [r["step"] for r in read_json_lines(run.metrics)] == [1, 2, 3]
+    assert [r["text"] for r in read_json_lines(run.samples)] == ["é"] * 3
+
+
+def test_a_full_disk_is_told_and_other_errors_are_left_alone(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    with pytest.raises(CheckpointError, match="disk is full"), run.full_disk_explained():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(PermissionError), run.full_disk_explained():
+        raise PermissionError
