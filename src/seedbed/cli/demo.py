@@ -29,7 +29,10 @@ def command(out: Path, minutes: float, stories: int) -> int:
 
     data, run = out / "data", out / "run"
     steps = (
-        (prepare.command, [f"sample:stories:{stories}", "--out", str(data)]),
+        (
+            prepare.command,
+            [f"sample:stories:{stories}", "--val-fraction", "0.03", "--out", str(data)],
+        ),
         (train.command, ["--data", str(data), "--out", str(run), "--minutes", f"{minutes:g}"]),
         (evaluate.command, [str(run)]),
         (

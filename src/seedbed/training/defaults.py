@@ -92,4 +92,4 @@ def _can_compile(device: torch.device) -> bool:
 
 def nominal_flops(machine: Machine, device: torch.device) -> float:
     """Return a rough training rate of a device, FLOP/s, without measuring: for choices only."""
-    return machine.nominal_flops if device.type == "cpu" else 200e12
+    return {"cpu": machine.nominal_flops, "mps": 2e12}.get(device.type, 200e12)

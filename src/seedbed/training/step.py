@@ -60,23 +60,23 @@ def train_step(
     """
     device = world.device
     wide = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
-    totals = torch.zeros(2, dtype=wide, device=device)  # loss, targets
+    num_targets = torch.tensor(sum(b.num_targets for b in batches), dtype=wide, device=device)
+    share = 1.0 / max(1.0, world.all_sum(num_targets).item())  # of a target in the mean
     scale = loss_scale.value if loss_scale else 1.0
+    mean_loss = torch.zeros((), dtype=wide, device=device)
     gradients.clear()
     for i, batch in enumerate(batches):
         reseed(i)
         loss = loss_sum(*batch.to(device).tensors)
-        (loss * scale).backward()
-        totals += torch.stack((loss.detach().to(wide), totals.new_tensor(batch.num_targets)))
-    world.all_sum(totals)
+        (loss * (share * scale)).backward()
+        mean_loss += loss.detach().to(wide) * share
+    mean = world.all_sum(mean_loss).item()
     world.all_sum(gradients.buffer)
-    loss_total, num_targets = totals.tolist()
-    gradients.scale(1.0 / (max(1.0, num_targets) * scale))
+    gradients.scale(1.0 / scale)
     norm = gradients.norm()
-    mean_loss = loss_total / max(1.0, num_targets)
-    finite = math.isfinite(norm) and math.isfinite(mean_loss)
+    finite = math.isfinite(norm) and math.isfinite(mean)
     if finite:
         if clip_norm is not None and norm > clip_norm:
             gradients.scale(clip_norm / norm)
         optimizer.step(multiplier)
-    return StepMetrics(mean_loss, norm, finite)
+    return StepMetrics(mean, norm, finite)
