@@ -16,6 +16,7 @@ def real_data() -> Path:
     """Return the folder of real text (SEEDBED_DATA), or skip the test where there is none."""
     root = Path(__file__).parents[1]
     folder = Path(os.environ.get("SEEDBED_DATA", root / ".." / "shared" / "data")).resolve()
-    if not (folder / "tinystories").is_dir():
-        pytest.skip("no real data: set SEEDBED_DATA to a folder that has it")
+    for part in ("tinystories", "tiktoken_cache"):
+        if not (folder / part).is_dir():
+            pytest.skip(f"no {folder / part}: set SEEDBED_DATA to a folder with the real data")
     return folder

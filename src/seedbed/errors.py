@@ -3,8 +3,7 @@
     UserError             bad input: told in one line, exit code 2
     ├── ConfigError       a setting is wrong, or settings do not fit together
     ├── DataError         a source, a prepared dataset or a record in it
-    ├── CheckpointError   a checkpoint or a run folder
-    └── ExportError       a model that a format cannot hold
+    └── CheckpointError   a checkpoint or a run folder
 
 A message says what is wrong, the value seen, and what to do. Anything else that is raised is a bug.
 """
@@ -29,10 +28,6 @@ class DataError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint or run folder is missing, damaged, or does not fit."""
-
-
-class ExportError(UserError):
-    """The model has no equivalent in the format asked for."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

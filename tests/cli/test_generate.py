@@ -113,3 +113,9 @@ def test_no_input_writes_nothing(
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     shown = seedbed("generate", model)
     assert (shown.code, shown.out) == (0, "")
+
+
+@pytest.mark.gpu
+def test_a_gpu_writes_the_same_text(model: Path, seedbed: Callable) -> None:
+    words = ("generate", model, "--prompt", "a", "--seed", 1, "--max-new-tokens", 20, "--device")
+    assert seedbed(*words, "cuda").out == seedbed(*words, "cpu").out

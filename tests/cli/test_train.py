@@ -25,6 +25,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("--steps", 20),
         ("--tokens", 5e4, "--size", "0.3m", "--precision", "fp32"),
         ("--epochs", 1.5, "--model", "gpt2", "model.bias=false", "optimizer.kind=adamw"),
+        ("--minutes", 1e-5),
         ("--minutes", 3, "--seed", 5, "--compile", "off", "samples.prompts=[no, 'a: b']"),
         ("--steps", 9, "--model", "relu2", "--eval-every", 3, "--checkpoint-every", 4),
     ],

@@ -260,6 +260,47 @@ def test_a_malformed_list_is_an_error_that_names_the_line(tmp_path: Path) -> Non
     assert f"{path} line 3: malformed JSON" in told(path)
 
 
+def test_lists_and_records_one_after_the_other_are_all_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"text": "a"}]\n[{"text": "b"},\n"c"]\n{"text": "d"} {"text": "e"}[]')
+    assert texts(path) == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("rest", [" garbage", "]", "\n]", "}", "\n[{"])
+def test_what_follows_a_list_and_is_no_json_is_an_error(rest: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"text": "a"}]' + rest)
+    assert f"{path} line {1 + rest.count(chr(10))}: malformed JSON" in told(path)
+
+
+@pytest.mark.parametrize("end", ["", ",", "\n", ", ", "[", "7"])
+def test_a_list_cut_short_between_records_is_an_error(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[" + ",\n".join('{"text": "a long enough story"}' for _ in range(20_000)))
+    whole = path.read_text()
+    path.write_text(whole + "]")
+    assert len(texts(path)) == 20_000
+    path.write_text(whole + end.replace("[", ",[1").replace("7", ",7"))
+    assert "cut short" in told(path) or "malformed JSON" in told(path)
+    path.write_text(whole)
+    assert f"{path} ends inside a list: it is cut short" in told(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [("1" * 5000, "a number of too many digits"), ("[" * 100_000, "nested too deeply")],
+)
+def test_json_that_python_cannot_hold_is_malformed(
+    value: str, problem: str, tmp_path: Path
+) -> None:
+    path, drops = tmp_path / "a.jsonl", Drops()
+    path.write_text(f'{{"text": "x"}}\n{{"text": {value}}}\n{{"text": "y"}}\n')
+    assert [d.text for d in documents(path, drops=drops)] == ["x", "y"]
+    assert problem in drops.first["malformed JSON"]
+    (tmp_path / "a.json").write_text(f'[{{"text": "x"}},\n{{"text": {value}}}]')
+    assert f"line 2: malformed JSON: {problem}" in told(tmp_path / "a.json")
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_a_compressed_file_cut_short_is_an_error(suffix: str, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 from seedbed import files
 from seedbed.data import prepare as prepare_module
+from seedbed.data.encode_worker import read_message, write_message
 from seedbed.data.prepared import PreparedDataset, open_dataset
 from seedbed.data.token_shards import TokenShards
 from seedbed.errors import DataError
@@ -297,3 +299,11 @@ def test_without_verification_only_the_manifest_is_read(
     monkeypatch.setattr(files, "sha256_of", None)
     assert open_dataset(folder, verify=False).train.num_documents == 108
     assert TokenShards.open(folder, "val").num_documents == 12
+
+
+def test_a_message_cut_short_anywhere_is_the_end_of_the_stream() -> None:
+    whole = io.BytesIO()
+    write_message(whole, [b"some", b"", b"parts"])
+    data = whole.getvalue()
+    assert read_message(io.BytesIO(data)) == [b"some", b"", b"parts"]
+    assert [read_message(io.BytesIO(data[:n])) for n in range(len(data))] == [None] * len(data)

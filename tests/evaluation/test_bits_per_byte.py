@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model_shapes import random_model
+from seedbed.evaluation import bits_per_byte
 from seedbed.evaluation.bits_per_byte import DocumentScores, score_documents
 from seedbed.model.transformer import Transformer
 from seedbed.tokenizers.simple import ByteTokenizer
@@ -66,6 +67,23 @@ def test_scores_do_not_depend_on_the_batch(batch_tokens: int) -> None:
     wanted = score_documents(model, texts, numbers, bos=BOS)
     scores = score_documents(model, texts, numbers, bos=BOS, batch_tokens=batch_tokens)
     assert scores.nats.tolist() == pytest.approx(wanted.nats.tolist(), rel=1e-6)
+
+
+def test_a_large_vocabulary_is_scored_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    score = bits_per_byte._score
+
+    def watched(model: Transformer, group: list, device: torch.device) -> object:
+        sizes.append(len(group) * max(len(window.ids) for window in group))
+        return score(model, group, device)
+
+    monkeypatch.setattr(bits_per_byte, "_score", watched)
+    texts = documents(*[24] * 40)
+    score_documents(random_model(vocab_size=100_000), texts, [1] * len(texts), bos=BOS)
+    assert max(sizes) <= 250  # tokens, whose logits are 100 MB
+    sizes.clear()
+    score_documents(random_model(), documents(*[24] * 400), [1] * 400, bos=BOS)
+    assert 7_000 < max(sizes) <= 8192
 
 
 def test_scores_do_not_depend_on_the_other_documents() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.data.prepared import PreparedDataset
 from seedbed.errors import ConfigError, DataError
 from seedbed.evaluation.evaluate import evaluate
+from seedbed.runs import RunDir
 from seedbed.tokenizers.base import Tokenizer
+from seedbed.tokenizers.simple import CharTokenizer
 
 KEYS = [
     "bits_per_byte",
@@ -65,6 +68,13 @@ def test_the_report_has_the_promised_keys(model: Path, bytes_of_stories: Prepare
     assert 0 < report.standard_error < report.bits_per_byte
 
 
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_figures(model: Path, bytes_of_stories: PreparedDataset) -> None:
+    on_gpu = evaluate(model, data=bytes_of_stories.folder, device="cuda")
+    on_cpu = evaluate(model, data=bytes_of_stories.folder, device="cpu")
+    assert asdict(on_gpu) == pytest.approx(asdict(on_cpu), rel=1e-4)
+
+
 def test_text_and_dataset_of_the_same_documents_score_alike(
     model: Path, bytes_of_stories: PreparedDataset, tmp_path: Path
 ) -> None:
@@ -110,6 +120,68 @@ def test_documents_that_prepare_would_drop_are_left_out(model: Path, tmp_path: P
     broken.write_bytes(b'{"text": "One good."}\n{"text": "bro\xffken"}\n{"text": " "}\n')
     report = evaluate(model, text=str(broken))
     assert (report.documents, report.bytes) == (1, len("One good."))
+
+
+def test_a_text_is_read_by_its_field_and_its_separator(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"story": "One."}\n{"story": "Two."}\n')
+    report = evaluate(model, text=str(tmp_path / "a.jsonl"), text_field="story")
+    assert (report.documents, report.bytes) == (2, 8)
+    (tmp_path / "a.txt").write_text("One.\n---\nTwo.\n---\nSix.")
+    report = evaluate(model, text=str(tmp_path / "a.txt"), document_separator="\n---\n")
+    assert (report.documents, report.bytes) == (3, 12)
+    with pytest.raises(ConfigError, match="are for `--text`"):
+        evaluate(model, text_field="story")
+
+
+def test_a_dataset_that_does_not_give_its_text_back_is_noted(model: Path, tmp_path: Path) -> None:
+    CharTokenizer("abcdefghijklmnopqrstuvwxyz ").save(tmp_path / "tokenizer")
+    data = made(tmp_path / "data", "sample:stories:60", tokenizer=str(tmp_path / "tokenizer"))
+    notes: list[str] = []
+    report = evaluate(model, data=data.folder, note=notes.append)
+    assert len(notes) == 1
+    assert f"{data.manifest['val']['bytes']:,} bytes read back as {report.bytes:,}" in notes[0]
+    assert report.baseline_bits_per_byte is None  # of another text
+
+
+def run_of(folder: Path, data: Path, dataset: PreparedDataset, out: Path = Path("runs/a")) -> Path:
+    """Return a run at folder / runs / a, as training begun in `folder` leaves it."""
+    run = RunDir(folder / "runs" / "a")
+    checkpoint(run.checkpoints / "best", dataset.tokenizer)
+    run.config.write_text(f"data: {data}\nout: {out}\n")
+    run.request.write_text(json.dumps({"data": dataset.fingerprint}))
+    return run.path
+
+
+def test_a_run_finds_its_dataset_from_anywhere(
+    bytes_of_stories: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(bytes_of_stories.folder, tmp_path / "project" / "data" / "a")
+    run = run_of(tmp_path / "project", Path("data/a"), bytes_of_stories)
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(run).bytes == bytes_of_stories.manifest["val"]["bytes"]
+    moved = run.rename(tmp_path / "moved")
+    with pytest.raises(ConfigError, match=r"trained on data/a, .*--data DIR"):
+        evaluate(moved)
+    monkeypatch.chdir(tmp_path / "project")
+    assert evaluate(moved).bytes == bytes_of_stories.manifest["val"]["bytes"]
+
+
+def test_a_run_at_an_absolute_path_finds_its_dataset(
+    bytes_of_stories: PreparedDataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs" / "a"
+    run = run_of(tmp_path, bytes_of_stories.folder, bytes_of_stories, out)
+    assert evaluate(run).bytes == bytes_of_stories.manifest["val"]["bytes"]
+
+
+def test_a_dataset_made_anew_since_is_refused(
+    bytes_of_stories: PreparedDataset, tmp_path: Path
+) -> None:
+    other = made(tmp_path / "data", "sample:stories:70")
+    run = run_of(tmp_path, other.folder, bytes_of_stories)
+    with pytest.raises(ConfigError, match=r"is not the dataset that .* --data DIR"):
+        evaluate(run)
+    assert evaluate(run, data=other.folder).documents == other.val.num_documents
 
 
 def test_two_things_to_evaluate_on_are_refused(

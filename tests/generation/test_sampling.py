@@ -7,7 +7,12 @@ import torch
 
 from seedbed.config import build
 from seedbed.errors import ConfigError
-from seedbed.generation.sampling import SamplingSettings, keep, next_tokens, penalise
+from seedbed.generation.sampling import (
+    SamplingSettings,
+    apply_repetition_penalty,
+    filter_logits,
+    next_tokens,
+)
 
 transformers = pytest.importorskip("transformers")
 
@@ -21,7 +26,7 @@ def settings(**fields: object) -> SamplingSettings:
 
 
 def kept(**fields: object) -> list[float]:
-    probabilities = keep(PROBABILITIES.log(), settings(**fields)).softmax(-1)[0]
+    probabilities = filter_logits(PROBABILITIES.log(), settings(**fields)).softmax(-1)[0]
     return [round(p, 6) for p in probabilities.tolist()]
 
 
@@ -57,7 +62,7 @@ def test_min_p_keeps_what_is_near_the_likeliest() -> None:
 def test_repetition_penalty_makes_seen_tokens_worse() -> None:
     logits = torch.tensor([[2.0, 2.0, -1.0, -1.0]])
     seen = torch.tensor([[True, False, True, False]])
-    assert penalise(logits, seen, 2.0).tolist() == [[1.0, 2.0, -2.0, -1.0]]
+    assert apply_repetition_penalty(logits, seen, 2.0).tolist() == [[1.0, 2.0, -2.0, -1.0]]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def test_what_is_kept_equals_transformers(fields: dict[str, float]) -> None:
         theirs = transformers.TopPLogitsWarper(chosen.top_p)(None, theirs)
     if chosen.min_p:
         theirs = transformers.MinPLogitsWarper(chosen.min_p)(None, theirs)
-    ours = keep(logits / chosen.temperature, chosen)
+    ours = filter_logits(logits / chosen.temperature, chosen)
     assert torch.equal(ours.isinf(), theirs.isinf())
     assert torch.allclose(ours.softmax(-1), theirs.softmax(-1), atol=1e-6)
 
@@ -91,14 +96,14 @@ def test_repetition_penalty_equals_transformers() -> None:
     ids = torch.randint(0, 30, (3, 12), generator=torch.Generator().manual_seed(2))
     seen = torch.zeros(3, 30, dtype=torch.bool).scatter(1, ids, True)
     theirs = transformers.RepetitionPenaltyLogitsProcessor(1.3)(ids, logits)
-    assert torch.allclose(penalise(logits, seen, 1.3), theirs)
+    assert torch.allclose(apply_repetition_penalty(logits, seen, 1.3), theirs)
 
 
 @pytest.mark.parametrize("fields", [{}, {"temperature": 0.6}, {"top_k": 3}, {"min_p": 0.25}])
 def test_frequencies_of_draws_match_the_probabilities(fields: dict[str, float]) -> None:
     count, chosen = 40_000, settings(**fields)
     logits = PROBABILITIES.log()
-    wanted = keep(logits / chosen.temperature, chosen).softmax(-1)[0]
+    wanted = filter_logits(logits / chosen.temperature, chosen).softmax(-1)[0]
     counts = draw(logits, chosen, count).bincount(minlength=4)
     possible = wanted > 0
     assert not counts[~possible].any()

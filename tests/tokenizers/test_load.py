@@ -1,8 +1,11 @@
 import json
 
+import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer
 
+from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.errors import DataError
 from seedbed.tokenizers.bpe import train_bpe
 from seedbed.tokenizers.load import load_tokenizer
@@ -99,8 +102,45 @@ def test_other_tokenizer_takes_the_names_that_its_config_gives(tmp_path):
     config = {"eos_token": {"content": "<end>"}, "bos_token": "</s>"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     tokenizer = load_tokenizer(tmp_path)
-    assert tokenizer.special.bos == 3
     assert tokenizer.special.eos == 4
+
+
+def llama_like_folder(folder):
+    word_level_folder(folder)
+    stock = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    stock.add_special_tokens(["<s>"])
+    stock.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 4), ("</s>", 3)]
+    )
+    stock.save(str(folder / "tokenizer.json"))
+    config = {"bos_token": "<s>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_document_starts_from_what_precedes_documents_in_the_token_files(tmp_path):
+    (tmp_path / "stock").mkdir()
+    lines = [json.dumps("so long " * n) for n in range(1, 60)]
+    (tmp_path / "text.jsonl").write_text("\n".join(lines))
+    dataset = prepare(
+        PrepareConfig(
+            sources=(str(tmp_path / "text.jsonl"),),
+            tokenizer=str(llama_like_folder(tmp_path / "stock")),
+            out=tmp_path / "data",
+        )
+    )
+    assert dataset.tokenizer.special.bos == dataset.tokenizer.special.eos == 3
+    ids = np.fromfile(tmp_path / "data" / "train.bin", "<u2")
+    assert dataset.tokenizer.special.bos in ids
+
+
+def test_stock_software_starts_from_the_same_and_puts_nothing_around_a_text(tmp_path):
+    (tmp_path / "stock").mkdir()
+    tokenizer = load_tokenizer(llama_like_folder(tmp_path / "stock"))
+    tokenizer.save(tmp_path / "ours")
+    saved = AutoTokenizer.from_pretrained(tmp_path / "ours")
+    assert saved.bos_token_id == saved.eos_token_id == tokenizer.special.bos
+    assert saved("so long").input_ids == tokenizer.encode("so long")
 
 
 def test_other_tokenizer_is_the_same_after_saving(tmp_path):

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.output import json_option, print_result
+from seedbed.cli.output import (
+    device_option,
+    document_separator_option,
+    json_option,
+    print_result,
+    text_field_option,
+)
 
 if TYPE_CHECKING:
     from seedbed.evaluation.evaluate import EvalReport
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Which part of the dataset.",
 )
+@text_field_option
+@document_separator_option
+@device_option
 @json_option
 def command(checkpoint: Path, as_json: bool, **options: Any) -> None:
     """Measure how well a model predicts a text.
@@ -41,7 +50,7 @@ def command(checkpoint: Path, as_json: bool, **options: Any) -> None:
             progress.total = total
             progress.update(done)
 
-        report = evaluate(checkpoint, progress=show, **options)
+        report = evaluate(checkpoint, progress=show, note=progress.note, **options)
     print_result(report, as_json, lambda: _lines(report))
 
 

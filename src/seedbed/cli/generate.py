@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.output import json_option, print_result
+from seedbed.cli.output import device_option, json_option, print_result
 
 if TYPE_CHECKING:
     from seedbed.checkpoints import Checkpoint
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--samples", type=int, default=1, show_default=True, help="Texts for each prompt.")
 @click.option("--seed", type=int, help="The same seed writes the same text.  [default: random]")
 @click.option("--stop", multiple=True, help="End before this text; may be given several times.")
+@device_option
 @json_option
 def command(
     checkpoint: Path,
@@ -42,6 +43,7 @@ def command(
     seed: int | None,
     stop: tuple[str, ...],
     greedy: bool,
+    device: str,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -57,11 +59,12 @@ def command(
 
     from seedbed.checkpoints import load_checkpoint
     from seedbed.config import build
+    from seedbed.distributed import join_world
     from seedbed.generation.engine import generate
     from seedbed.generation.sampling import SamplingSettings
 
     sampling = build(SamplingSettings, options, {"temperature": 0.0} if greedy else {})
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_checkpoint(checkpoint, join_world(device).device)
     seed = secrets.randbelow(2**31) if seed is None else seed
     common: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,

@@ -6,7 +6,6 @@ interrupted with nothing to save, 1 anything else. Command modules load only whe
 
 from __future__ import annotations
 
-import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import click
 
 from seedbed import __version__
 from seedbed.errors import UserError, did_you_mean
+from seedbed.files import is_full_disk
 
 STOPPED = 75
 INTERRUPTED = 130
@@ -96,7 +96,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"error: {error.filename}: {error.strerror}.", err=True)
         return 2
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not is_full_disk(error):
             raise
         click.echo(
             f"error: the disk is full ({error}). Free some space and run it again.", err=True

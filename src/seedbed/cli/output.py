@@ -1,4 +1,4 @@
-"""What commands share: how they print results, and how a library's progress is shown."""
+"""What commands share: some options, and how they print results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,27 @@ from typing import Any
 
 import click
 
+
+def _with_line_ends(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
+    return text and text.replace("\\n", "\n")
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda or mps; auto takes the fastest there is.",
+)
+text_field_option = click.option(
+    "--text-field", help="Field of JSON records and parquet rows.  [default: text]"
+)
+document_separator_option = click.option(
+    "--document-separator",
+    metavar="TEXT",
+    callback=_with_line_ends,
+    help=r"Text that ends a document; \n is a line's end.  [default: lines of <|endoftext|>]",
+)
 
 
 def print_result(result: Any, as_json: bool, lines: Callable[[], list[str]]) -> None:

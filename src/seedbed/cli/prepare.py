@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.output import json_option, print_result
+from seedbed.cli.output import (
+    document_separator_option,
+    json_option,
+    print_result,
+    text_field_option,
+)
 
 if TYPE_CHECKING:
     from seedbed.data.prepared import PreparedDataset
@@ -31,13 +36,8 @@ if TYPE_CHECKING:
     type=float,
     help="Share of documents held out.  [default: 0.1, less for large text]",
 )
-@click.option("--text-field", help="Field of JSON records and parquet rows.  [default: text]")
-@click.option(
-    "--document-separator",
-    metavar="TEXT",
-    callback=lambda _context, _option, text: text and text.replace("\\n", "\n"),
-    help=r"Text that ends a document; \n is a line's end.  [default: lines of <|endoftext|>]",
-)
+@text_field_option
+@document_separator_option
 @click.option("--limit-documents", type=int, help="Read at most so many documents.")
 @click.option(
     "--dedup",

@@ -81,6 +81,7 @@ def command(
 
 def layers(settings: tuple[str, ...], options: dict[str, Any]) -> list[Tree]:
     """Return the settings of the recipe, of the options, and of KEY=VALUE words."""
+    from decimal import Decimal
     from pathlib import Path
 
     from seedbed.config import merge, parse_overrides
@@ -93,7 +94,7 @@ def layers(settings: tuple[str, ...], options: dict[str, Any]) -> list[Tree]:
         raise ConfigError(f"--{asked[0]} and --{asked[1]} both say how long to train: give one.")
     tree: Tree = {}
     for unit in asked:
-        tree["horizon"] = f"{given.pop(unit):.15g} {unit}"
+        tree["horizon"] = f"{Decimal(str(given.pop(unit))).normalize():f} {unit}"  # no exponent
     tree = merge(tree, _model(given.pop("model", None), given.pop("size", None)))
     renamed = {
         "compile_": ("compile",),

@@ -70,7 +70,7 @@ class WindowSampler:
         starts = self._starts(np.arange(first, first + rows, dtype=np.int64))
         length = self.context_length + 1
         windows = np.stack([self.tokens[s : s + length] for s in starts]).astype(np.int64)
-        both = torch.from_numpy(windows)
+        both = torch.from_numpy(windows)  # pyright: ignore[reportUnknownMemberType] (its stub)
         return Batch(both[:, :-1].contiguous(), both[:, 1:].contiguous())
 
     def _starts(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -29,11 +29,13 @@ def write_message(stream: BinaryIO, parts: Sequence[bytes | memoryview]) -> None
 
 
 def read_message(stream: BinaryIO) -> list[bytes] | None:
-    """Return the parts of the next message, or None at the end of the stream."""
+    """Return the parts of the next message, or None where the stream ends, or is cut short."""
     if len(head := stream.read(8)) < 8:
         return None
     count = struct.unpack("<q", head)[0]
-    sizes = struct.unpack(f"<{count}q", stream.read(8 * count))
+    if len(head := stream.read(8 * count)) < 8 * count:
+        return None
+    sizes = struct.unpack(f"<{count}q", head)
     parts = [stream.read(size) for size in sizes]
     return parts if all(len(p) == s for p, s in zip(parts, sizes, strict=True)) else None
 

@@ -244,8 +244,8 @@ def read_jsonl(stream: BinaryIO, name: str, options: ReadOptions, drops: Drops) 
             continue
         try:
             text = records.text_of(json.loads(decoded), line)
-        except json.JSONDecodeError as error:
-            text = records.skip(MALFORMED, line, f"malformed JSON: {error.msg}")
+        except (ValueError, RecursionError) as error:
+            text = records.skip(MALFORMED, line, f"malformed JSON: {_problem_of(error)}")
         if text is not None:
             yield Piece(text, line, last=True)
     records.finish()
@@ -266,43 +266,59 @@ _CUT_SHORT = ("Unterminated string", "Invalid \\")  # these errors do not point 
 
 
 def _json_values(chunks: Iterator[str], name: str) -> Iterator[tuple[object, int]]:
-    """Yield the members of a list, or the values that stand one after the other, with lines."""
-    buffer, line, begun, wanted = "", 1, False, 0
+    """Yield the members of lists, and the values that stand one after the other, with lines."""
+    buffer, line, in_list, wanted = "", 1, False, 0
     for chunk, final in _with_last(chunks):
         buffer += chunk
         if len(buffer) < wanted and not final:
             continue
         at = 0
-        if not begun and buffer.strip():
-            begun = True
-            at = len(buffer) - len(buffer.lstrip().removeprefix("["))
-            line += buffer.count("\n", 0, at)
-        while found := _next_value(buffer, at, line=line, final=final, name=name):
-            value, start, end = found
+        while True:
+            start = _after_blanks(buffer, at)
             line += buffer.count("\n", at, start)
+            at = start
+            if buffer.startswith("]" if in_list else "[", at):
+                in_list, at = not in_list, at + 1
+                continue
+            found = _value_at(buffer, at, line=line, final=final, name=name)
+            if not found:
+                break
+            value, end = found
             yield value, line
-            line += buffer.count("\n", start, end)
+            line += buffer.count("\n", at, end)
             at = end
         buffer = buffer[at:]
         wanted = 2 * len(buffer)  # so that a long record is not parsed again for each chunk
+    if in_list:
+        raise DataError(f"{name} ends inside a list: it is cut short.")
 
 
-def _next_value(
-    buffer: str, at: int, *, line: int, final: bool, name: str
-) -> tuple[object, int, int] | None:
-    """Return the JSON value after `at`, its start and end; None when there is none, or not yet."""
+def _after_blanks(buffer: str, at: int) -> int:
     between = _BETWEEN.match(buffer, at)
-    start = between.end() if between else at
-    if start == len(buffer) or buffer[start] == "]":
+    return between.end() if between else at
+
+
+def _value_at(
+    buffer: str, at: int, *, line: int, final: bool, name: str
+) -> tuple[object, int] | None:
+    """Return the JSON value that begins at `at`, and its end; None when it is not all there."""
+    if at == len(buffer):
         return None
     try:
-        value, end = _DECODER.raw_decode(buffer, start)
-    except json.JSONDecodeError as error:
-        if not final and _may_be_cut(error, len(buffer)):
-            return None
-        line += buffer.count("\n", at, error.pos)
-        raise DataError(f"{name} line {line:,}: malformed JSON: {error.msg}.") from None
-    return (value, start, end) if final or end < len(buffer) else None  # a number may go on
+        value, end = _DECODER.raw_decode(buffer, at)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError):
+            if not final and _may_be_cut(error, len(buffer)):
+                return None
+            line += buffer.count("\n", at, error.pos)
+        raise DataError(f"{name} line {line:,}: malformed JSON: {_problem_of(error)}.") from None
+    return (value, end) if final or end < len(buffer) else None  # a number may go on
+
+
+def _problem_of(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "a number of too many digits" if isinstance(error, ValueError) else "nested too deeply"
 
 
 def _may_be_cut(error: json.JSONDecodeError, length: int) -> bool:

@@ -10,7 +10,6 @@ old/            what stood at OUT before, when it was to be replaced
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from seedbed.files import (
     MANIFEST,
     PARTIAL,
     flush_to_disk,
+    is_full_disk,
     read_json,
     read_manifest,
     seal_folder,
@@ -36,7 +36,6 @@ from seedbed.files import (
 
 _LOCK = "lock"
 _PLAN = "plan.json"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class Workplace:
         try:
             yield
         except OSError as error:
-            if error.errno not in _FULL:
+            if not is_full_disk(error):
                 raise
             raise DataError(
                 f"The disk is full ({error.strerror}): {self.folder} needs about "

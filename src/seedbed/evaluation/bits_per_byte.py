@@ -20,6 +20,9 @@ from seedbed.statistics import ratio_standard_error
 
 Ids = Sequence[int] | NDArray[np.integer]
 
+_MOST_TOKENS = 8192  # of a batch
+_MOST_LOGIT_BYTES = 100e6  # of a batch, in float32
+
 
 @dataclass(frozen=True)
 class DocumentScores:
@@ -67,20 +70,24 @@ def score_documents(
     *,
     bos: int,
     dtype: torch.dtype = torch.float32,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DocumentScores:
     """Return what the model makes of each document (token ids, no document end).
 
     Each starts from `bos` and is read in disjoint windows of the context length, except that the
     last keeps its full left context and scores only what is new, as lm-evaluation-harness'
-    `loglikelihood_rolling` does. Computed in `dtype`. `progress` gets (tokens done, in all).
+    `loglikelihood_rolling` does. Computed in `dtype`, `batch_tokens` at a time; by default as many
+    as have logits of 100 MB, 8,192 at most. `progress` gets (tokens done, in all).
     """
     nats = np.zeros(len(documents))
     length = model.config.context_length
     windows = [w for i, ids in enumerate(documents) for w in _windows(i, ids, bos, length)]
     windows.sort(key=lambda w: len(w.ids))
     total, done = sum(w.scored for w in windows), 0
+    if batch_tokens is None:
+        most = int(_MOST_LOGIT_BYTES / (4 * model.config.vocab_size))
+        batch_tokens = max(length, min(_MOST_TOKENS, most))
     device = next(model.parameters()).device
     was_training, was_dtype = model.training, model.compute_dtype
     model.eval()

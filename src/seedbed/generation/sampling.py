@@ -29,25 +29,25 @@ def next_tokens(
     `seen` (batch, vocab) is True for tokens that the row holds already.
     """
     if settings.repetition_penalty != 1.0:
-        logits = penalise(logits, seen, settings.repetition_penalty)
+        logits = apply_repetition_penalty(logits, seen, settings.repetition_penalty)
     if settings.temperature == 0:
         return logits.argmax(-1)
     # Below the likeliest, so that a temperature near zero overflows to minus infinity only.
     below = logits.float() - logits.amax(-1, keepdim=True)
-    probabilities = keep(below / settings.temperature, settings).softmax(-1)
+    probabilities = filter_logits(below / settings.temperature, settings).softmax(-1)
     # An exponential race draws from the same distribution as multinomial, on the CPU generator,
     # so that a seed gives the same text on any device.
     noise = torch.empty(probabilities.shape).exponential_(generator=generator)
     return (probabilities / noise.to(probabilities.device)).argmax(-1)
 
 
-def penalise(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Return logits with those of `seen` tokens made worse (Keskar et al., 2019)."""
     worse = torch.where(logits > 0, logits / penalty, logits * penalty)
     return torch.where(seen, worse, logits)
 
 
-def keep(logits: Tensor, settings: SamplingSettings) -> Tensor:
+def filter_logits(logits: Tensor, settings: SamplingSettings) -> Tensor:
     """Return logits with what top-k, top-p and min-p leave out at minus infinity."""
     out = float("-inf")
     if settings.top_k and settings.top_k < logits.shape[-1]:

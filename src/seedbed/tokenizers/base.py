@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 class SpecialTokens:
     """Ids of the tokens that no text can produce: they are put in by us alone.
 
-    `eos` ends a document, and a chat turn. `bos` starts one: the same token, except for
-    SentencePiece.
+    `eos` ends a document, and a chat turn. `bos` starts one: the same token, because that is what
+    stands before a document in the token files, so what a model has learnt to begin from.
     """
 
     bos: int
@@ -25,6 +25,12 @@ class SpecialTokens:
     user: int
     assistant: int
     system: int
+
+    @classmethod
+    def of(cls, ids: Iterable[int]) -> Self:
+        """Return the special tokens whose ids come in this order: eos, user, assistant, system."""
+        eos, user, assistant, system = ids
+        return cls(bos=eos, eos=eos, user=user, assistant=assistant, system=system)
 
 
 class Tokenizer(Protocol):

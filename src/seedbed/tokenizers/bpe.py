@@ -17,8 +17,7 @@ from seedbed.tokenizers.base import SpecialTokens
 from seedbed.tokenizers.splitting import PADDING, word_starts
 from seedbed.tokenizers.tokenizer_json import (
     BYTE_LEVEL_DECODER,
-    CHAT_TOKENS,
-    EOS,
+    SPECIAL_TOKENS,
     bpe_model,
     byte_characters,
     byte_level_pre_tokenizer,
@@ -36,8 +35,7 @@ from seedbed.tokenizers.utf8 import (
 )
 from seedbed.tokenizers.words import WordTable
 
-_SPECIAL = (EOS, *CHAT_TOKENS)
-_SMALLEST = 256 + len(_SPECIAL)
+_SMALLEST = 256 + len(SPECIAL_TOKENS)
 
 Merges = list[tuple[str, str]]
 
@@ -55,12 +53,12 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
     if vocab_size < _SMALLEST:
         raise ConfigError(
             f"`vocab_size` is {vocab_size:,} but must be at least {_SMALLEST}: "
-            f"256 bytes and {len(_SPECIAL)} special tokens."
+            f"256 bytes and {len(SPECIAL_TOKENS)} special tokens."
         )
     stock = StockTokenizer(models.BPE())
     stock.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - len(_SPECIAL),
+        vocab_size=vocab_size - len(SPECIAL_TOKENS),
         min_frequency=2,
         initial_alphabet=byte_characters(),
         show_progress=False,
@@ -82,15 +80,12 @@ class BpeTokenizer:
         self._merges = merges
         self._vocab = vocab_of(merges)
         model = models.BPE(dict(self._vocab), merges)  # copied: special tokens are added below
-        self._special = {token: len(self._vocab) + i for i, token in enumerate(_SPECIAL)}
+        self._special = {token: len(self._vocab) + i for i, token in enumerate(SPECIAL_TOKENS)}
         self._vocab |= self._special
         self.vocab_size = len(self._vocab)
-        eos, user, assistant, system = self._special.values()
-        self.special = SpecialTokens(
-            bos=eos, eos=eos, user=user, assistant=assistant, system=system
-        )
+        self.special = SpecialTokens.of(self._special.values())
         self._bytes = _bytes_of_tokens(self._vocab, self._special)
-        self._words = WordTable(_word_encoder(model, eos))
+        self._words = WordTable(_word_encoder(model, self.special.eos))
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`, without any special token."""

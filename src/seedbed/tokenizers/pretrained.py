@@ -31,7 +31,6 @@ from seedbed.tokenizers.utf8 import bytes_of_token, encode_utf8
 _GPT2_MERGES = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/vocab.bpe"
 _GPT2_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
 _KNOWN_EOS = (EOS, "</s>", "<eos>", "<|end_of_text|>", "[SEP]")
-_KNOWN_BOS = ("<s>", "<bos>", "<|begin_of_text|>", "[CLS]")
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 _BATCH = 256  # documents given to the library at a time: it holds offsets of every token
 
@@ -63,8 +62,9 @@ def are_gpt2_merges(merges: Merges) -> bool:
 class HuggingFaceTokenizer:
     """Any tokenizer.json, run by the `tokenizers` library; text that looks special stays text.
 
-    Eos, bos and the chat tokens are those that its tokenizer_config.json or their usual names tell;
-    those that are missing are added after its last id.
+    Eos and the chat tokens are those that its tokenizer_config.json or their usual names tell;
+    those that are missing are added after its last id. A bos of its own is not used, and what it
+    puts around a text for other models is taken off: here, eos is what precedes each document.
     """
 
     def __init__(self, content: dict[str, Any], config: dict[str, Any]) -> None:
@@ -72,17 +72,13 @@ class HuggingFaceTokenizer:
         self._stock = _stock_tokenizer(content)
         known = self._stock.get_vocab()
         self._eos = token_in(config, "eos_token") or _first_known(_KNOWN_EOS, known) or EOS
-        self._bos = token_in(config, "bos_token") or _first_known(_KNOWN_BOS, known) or self._eos
-        special = [self._eos, self._bos, *CHAT_TOKENS]
+        special = [self._eos, *CHAT_TOKENS]
         self._stock.add_special_tokens(  # pyright: ignore[reportUnknownMemberType] (its stub)
             [AddedToken(name, special=True) for name in special]
         )
         ids = self._stock.get_vocab()
         self.vocab_size = max(ids.values()) + 1
-        eos, bos, user, assistant, system = (ids[name] for name in special)
-        self.special = SpecialTokens(
-            bos=bos, eos=eos, user=user, assistant=assistant, system=system
-        )
+        self.special = SpecialTokens.of(ids[name] for name in special)
         self._bytes = _bytes_of_tokens(self._stock, self.vocab_size)
 
     def encode(self, text: str) -> list[int]:
@@ -116,12 +112,12 @@ class HuggingFaceTokenizer:
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which stock software loads."""
         content = json.loads(self._stock.to_str())
-        write_tokenizer_files(folder, content, bos=self._bos, eos=self._eos)
+        write_tokenizer_files(folder, content, eos=self._eos)
 
 
 def _stock_tokenizer(content: dict[str, Any]) -> StockTokenizer:
     try:
-        stock = StockTokenizer.from_str(json.dumps(content))
+        stock = StockTokenizer.from_str(json.dumps({**content, "post_processor": None}))
     except Exception as error:  # the library raises nothing narrower
         raise DataError(f"The tokenizer.json is damaged or of an unknown kind: {error}.") from error
     stock.no_truncation()

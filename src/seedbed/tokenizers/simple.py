@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from seedbed.tokenizers.base import SpecialTokens
 from seedbed.tokenizers.tokenizer_json import (
     BYTE_LEVEL_DECODER,
-    CHAT_TOKENS,
-    EOS,
+    SPECIAL_TOKENS,
     bpe_model,
     byte_characters,
     byte_level_pre_tokenizer,
@@ -25,7 +24,6 @@ from seedbed.tokenizers.unicode_classes import CODE_POINTS
 from seedbed.tokenizers.utf8 import bytes_of_token, decode_tokens, encode_utf8
 
 UNKNOWN = "<unk>"
-_SPECIAL = (EOS, *CHAT_TOKENS)
 
 
 class ByteTokenizer:
@@ -37,9 +35,9 @@ class ByteTokenizer:
 
     def __init__(self) -> None:
         self.kind = "byte"
-        self._special = {token: 256 + i for i, token in enumerate(_SPECIAL)}
-        self.special = _special_tokens(self._special)
-        self._bytes = [bytes([byte]) for byte in range(256)] + [b""] * len(_SPECIAL)
+        self._special = {token: 256 + i for i, token in enumerate(SPECIAL_TOKENS)}
+        self.special = SpecialTokens.of(self._special.values())
+        self._bytes = [bytes([byte]) for byte in range(256)] + [b""] * len(SPECIAL_TOKENS)
         self.vocab_size = len(self._bytes)
 
     def encode(self, text: str) -> list[int]:
@@ -89,11 +87,9 @@ class CharTokenizer:
         self.kind = "char"
         self.characters = "".join(dict.fromkeys(characters))
         self._unknown = len(self.characters)
-        self._special = {
-            token: self._unknown + 1 + i for i, token in enumerate((EOS, *CHAT_TOKENS))
-        }
-        self.special = _special_tokens(self._special)
-        self._bytes = [encode_utf8(c) for c in self.characters] + [b""] * (1 + len(_SPECIAL))
+        self._special = {token: self._unknown + 1 + i for i, token in enumerate(SPECIAL_TOKENS)}
+        self.special = SpecialTokens.of(self._special.values())
+        self._bytes = [encode_utf8(c) for c in self.characters] + [b""] * (1 + len(SPECIAL_TOKENS))
         self.vocab_size = len(self._bytes)
         self._id_of_code_point = np.full(CODE_POINTS, self._unknown, np.uint32)
         self._id_of_code_point[_code_points(self.characters)] = np.arange(self._unknown)
@@ -138,11 +134,6 @@ class CharTokenizer:
             },
             decoder={"type": "Fuse"},
         )
-
-
-def _special_tokens(ids: dict[str, int]) -> SpecialTokens:
-    eos, user, assistant, system = ids.values()
-    return SpecialTokens(bos=eos, eos=eos, user=user, assistant=assistant, system=system)
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

@@ -14,6 +14,7 @@ from seedbed.files import read_json, write_json
 EOS = "<|endoftext|>"
 USER, ASSISTANT, SYSTEM = "<|user|>", "<|assistant|>", "<|system|>"
 CHAT_TOKENS = (USER, ASSISTANT, SYSTEM)
+SPECIAL_TOKENS = (EOS, *CHAT_TOKENS)  # in the order of their ids
 BYTE_LEVEL_DECODER = {
     "type": "ByteLevel",
     "add_prefix_space": True,
@@ -93,18 +94,16 @@ def write_tokenizer_files(
     folder: Path,
     content: dict[str, Any],
     *,
-    bos: str = EOS,
     eos: str = EOS,
     unk: str | None = None,
-    chat: Iterable[str] = CHAT_TOKENS,
 ) -> None:
     """Write both files into `folder`, in a form that transformers 4 and 5 load alike."""
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",  # version 4 refuses version 5's own name
-        "bos_token": bos,
+        "bos_token": eos,  # what precedes a document in the token files
         "eos_token": eos,
         **({"unk_token": unk} if unk else {}),
-        "additional_special_tokens": list(chat),
+        "additional_special_tokens": list(CHAT_TOKENS),
         "clean_up_tokenization_spaces": False,
     }
     folder.mkdir(parents=True, exist_ok=True)

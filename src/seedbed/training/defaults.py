@@ -15,7 +15,7 @@ import torch
 from seedbed.machine import Machine
 from seedbed.training.config import OptimizerSettings
 
-TOKENS_PER_STEP = 4096  # in short runs on a processor
+TOKENS_PER_STEP = 2048  # in short runs
 TOKENS_PER_PARAMETER = 1.8  # of runs of minutes, with Muon: docs/experiments.md
 MIN_STEPS = 1000  # a batch is no larger than leaves this many steps
 COMPILE_SECONDS = 200.0  # a shorter run ends before compiling has paid
