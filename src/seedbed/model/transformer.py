@@ -7,6 +7,7 @@ Weights are float32; activations have `compute_dtype`, and each layer casts its 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -307,19 +308,25 @@ def sinusoidal_table(length: int, d_model: int) -> Tensor:
     return table
 
 
+EMBEDDING_DEVIATION = 0.3
+FIRST_LOGITS = 0.02  # deviation of an embedding that would give the logits we start from
+
+
 def init_weights(model: Transformer, seed: int) -> None:
     """Fill the weights in place: the same for a seed on any device.
 
     Matrices are uniform with deviation 0.6 / sqrt(fan in); the ones that write into the stream
-    start at zero, so that every block begins as the identity (nanochat); embeddings are normal
-    with deviation 0.02, as the tied head wants small logits; an untied head starts at zero.
+    start at zero, so that every block begins as the identity (nanochat). Embeddings are large
+    beside what blocks soon add, so that deep layers still see which token stands where: with a
+    deviation of 0.02 names are copied far later (docs/experiments.md). The final norm makes up
+    for it where the head is tied; an untied head starts at zero.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             value = torch.zeros(parameter.shape)
             if name.endswith(("embedding.weight", "positions.weight")):
-                value.normal_(0.0, 0.02, generator=generator)
+                value.normal_(0.0, EMBEDDING_DEVIATION, generator=generator)
             elif name.endswith(("output.weight", "down.weight", "head.weight")):
                 pass
             elif parameter.ndim == 2:
@@ -328,3 +335,5 @@ def init_weights(model: Transformer, seed: int) -> None:
             elif name.endswith("norm.weight"):
                 value.fill_(1.0)
             parameter.copy_(value)
+        if model.config.tie_embeddings:
+            cast(Tensor, model.norm.weight).fill_(FIRST_LOGITS / EMBEDDING_DEVIATION)
