@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from model_shapes import small
+from seedbed import checkpoints
 from seedbed.checkpoints import (
     CheckpointFolder,
     find_checkpoint,
@@ -177,3 +180,31 @@ def test_a_checkpoint_names_the_ids_that_stock_classes_need(folder: CheckpointFo
         "bos_token_id": special.bos,
         "eos_token_id": special.eos,
     }
+
+
+def test_the_optimizer_state_outlives_its_file(folder: CheckpointFolder) -> None:
+    save(folder, 7)
+    optimizer, _ = load_training_state(folder.at(7))
+    (folder.at(7) / "training" / "optimizer.safetensors").write_bytes(b"")
+    assert torch.equal(optimizer["a:momentum"], torch.full((2, 3), 7.0))
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (PermissionError(13, "Permission denied"), "Mend that"),
+        (OSError(errno.ENOSPC, "No space left on device"), "Free some space"),
+        (SafetensorError("I/O error: No space left on device"), "Free some space"),
+        (SafetensorError("something else"), "Mend that"),
+    ],
+    ids=["forbidden", "full", "full too", "other"],
+)
+def test_only_a_full_disk_asks_for_space(
+    error: Exception, advice: str, folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(checkpoints, "save_file", fail)
+    with pytest.raises(CheckpointError, match=f"before it are whole. {advice} and run"):
+        save(folder, 1)

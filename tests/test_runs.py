@@ -6,12 +6,13 @@ import errno
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from seedbed.errors import CheckpointError
 from seedbed.files import append_json_line, read_json_lines
-from seedbed.runs import RunDir
+from seedbed.runs import RunDir, open_trackers
 
 HOLDER = """
 import sys
@@ -74,3 +75,18 @@ def test_a_full_disk_is_told_and_other_errors_are_left_alone(tmp_path: Path) -> 
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(PermissionError), run.full_disk_explained():
         raise PermissionError
+
+
+def test_runs_of_one_name_are_told_apart_by_wandb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids: list[str] = []
+    module = SimpleNamespace(init=lambda **options: ids.append(options["id"]))
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    for parent in ("one", "two"):
+        run = RunDir(tmp_path / parent / "run")
+        run.path.mkdir(parents=True)
+        run.write_environment()
+        open_trackers(run, ("wandb",), {})
+        open_trackers(run, ("wandb",), {})
+    assert ids[0] == ids[1] != ids[2] == ids[3]

@@ -59,7 +59,7 @@ def save_checkpoint(
 ) -> None:
     """Write the folder, whole or not at all.
 
-    Raises CheckpointError when the disk is full; what was there before stays.
+    Raises CheckpointError when the disk is full or cannot be written; what was there stays.
     """
     config, special = model.config, tokenizer.special
     try:
@@ -84,8 +84,15 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder} could not be saved: {error}. The checkpoints before it are whole. "
-            "Free some space and run the same command again."
+            + ("Free some space and run" if _is_full_disk(error) else "Mend that and run")
+            + " the same command again."
         ) from error
+
+
+def _is_full_disk(error: OSError | SafetensorError) -> bool:
+    if isinstance(error, OSError):
+        return is_full_disk(error)
+    return any(words in str(error) for words in ("No space", "quota", "too large"))
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -119,7 +126,8 @@ def load_training_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]
     """
     if not (folder / STATE).is_file():
         raise CheckpointError(f"{folder} holds a model only: training cannot go on from it.")
-    return load_file(folder / OPTIMIZER), read_json(folder / STATE)
+    mapped = load_file(folder / OPTIMIZER)
+    return {k: v.clone() for k, v in mapped.items()}, read_json(folder / STATE)
 
 
 def find_checkpoint(path: Path) -> Path:

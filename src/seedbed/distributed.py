@@ -41,7 +41,7 @@ class World:
         """Return the number that the main process has."""
         if self.size == 1:
             return number
-        own = torch.tensor(number if self.on_main else 0, device=self.device)
+        own = torch.tensor(int(number) if self.on_main else 0, device=self.device)
         return int(self.all_sum(own))
 
     def barrier(self) -> None:

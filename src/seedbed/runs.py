@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -87,11 +88,12 @@ class RunDir:
         return read_json(self.status) if self.status.is_file() else {}
 
     def write_environment(self) -> None:
-        """Write env.json: what this run ran on."""
+        """Write env.json: what this run runs on, and a name of it that no other run has."""
         packages = ("seedbed", "torch", "numpy", "tokenizers", "safetensors")
         write_json(
             self.environment,
             {
+                "id": secrets.token_hex(8),
                 "python": sys.version.split()[0],
                 "platform": platform.platform(),
                 "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
@@ -169,7 +171,11 @@ class WandbTracker:
                 "`trackers` has wandb, which is not installed: pip install seedbed[track]."
             ) from None
         self._run: Any = wandb.init(  # pyright: ignore[reportUnknownMemberType]
-            project="seedbed", name=run.path.name, id=run.path.name, resume="allow", config=config
+            project="seedbed",
+            name=run.path.name,
+            id=read_json(run.environment)["id"],
+            resume="allow",
+            config=config,
         )
 
     def log(self, record: dict[str, Any]) -> None:

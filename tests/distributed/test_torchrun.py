@@ -19,14 +19,16 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def train(data: Path, out: Path, processes: int, steps: int) -> subprocess.CompletedProcess[str]:
+def train(
+    data: Path, out: Path, processes: int, steps: int, *more: str
+) -> subprocess.CompletedProcess[str]:
     launcher = ["-m", "seedbed"]
     if processes > 1:
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
         launcher += [str(processes), "-m", "seedbed"]
     command = [sys.executable, *launcher, "train", "--data", str(data), "--out", str(out)]
     return subprocess.run(
-        [*command, "--steps", str(steps), *SETTINGS],
+        [*command, "--steps", str(steps), *SETTINGS, *more],
         env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
@@ -58,3 +60,23 @@ def test_two_processes_resume_their_run(data: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert "resuming at step 3" in done.stderr
     assert (tmp_path / "run" / "checkpoints" / "step-000006").is_dir()
+
+
+def test_a_run_of_one_process_goes_on_in_two_and_not_in_three(data: Path, tmp_path: Path) -> None:
+    micro = "micro_batch_size=8"
+    assert train(data, tmp_path / "one", 1, 6, micro).returncode == 0
+    for processes, steps in ((1, 3), (2, 6)):
+        done = train(data, tmp_path / "both", processes, steps, micro)
+        assert done.returncode == 0, done.stderr
+    assert "8 but must be a multiple of the 3" in train(data, tmp_path / "both", 3, 7, micro).stderr
+    one, both = (read_json_lines(tmp_path / name / "metrics.jsonl") for name in ("one", "both"))
+    assert [r["tokens"] for r in both] == [r["tokens"] for r in one]
+
+
+def test_two_processes_measure_their_minutes_together(data: Path, tmp_path: Path) -> None:
+    done = train(data, tmp_path / "run", 2, 1, "horizon=1 minutes", "max_epochs=0.02")
+    assert done.returncode == 0, done.stderr
+    steps = read_json_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    assert f"checkpoints/step-{steps:06d}" in str(
+        list((tmp_path / "run" / "checkpoints").iterdir())
+    )

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from seedbed.data.token_shards import TokenShards
+from seedbed.distributed import World
 from seedbed.errors import DataError
+from seedbed.evaluation.bits_per_byte import DocumentScores
 from seedbed.files import read_json, read_json_lines
 from seedbed.runs import RunDir
-from seedbed.training.loop import RunResult
+from seedbed.training import loop
+from seedbed.training.loop import RunResult, TrainState
+from seedbed.training.pretrain import fixed_part
 
 Trained = Callable[..., RunResult]
 
@@ -86,3 +92,35 @@ def test_checkpoints_that_are_not_kept_go_and_the_best_stays(
     names = {p.name for p in (tmp_path / "run" / "checkpoints").glob("step-*")}
     assert result.best_step is not None
     assert names == {f"step-{n:06d}" for n in {result.best_step, 10, 11, 12}}
+
+
+def test_a_skipped_step_does_not_hide_the_losses_beside_it(
+    trained: Trained, spoil: Callable[[Callable[[int], object]], None], tmp_path: Path
+) -> None:
+    spoil(lambda step: step in (1, 6, 7, 8))
+    trained(log_every=3)
+    lines = read_json_lines(tmp_path / "run" / "metrics.jsonl")
+    assert [line["train_loss"] is None for line in lines] == [False, False, True, False]
+
+
+def test_a_fixed_part_has_no_more_tokens_than_asked(tmp_path: Path) -> None:
+    def part(sizes: list[int], tokens: int) -> list[int]:
+        offsets = np.cumsum([0, *sizes])
+        shards = TokenShards(np.arange(offsets[-1], dtype=np.uint16), offsets)
+        return [len(document) for document in fixed_part(shards, tokens)]
+
+    assert part([5000], 100) == [100]
+    assert part([11] * 100, 33) == [10, 10, 10]
+    assert part([11, 5000, 11], 5100) == [10, 4999, 10]
+    assert sum(part([5, 5000, 20, 3000], 200)) <= 200
+
+
+def test_the_main_process_says_which_evaluation_is_the_best() -> None:
+    class Other(World):
+        def from_main(self, number: int) -> int:
+            return int(not number)
+
+    state = TrainState(best_loss=2.0)
+    scores = DocumentScores(np.array([1.0]), np.array([1]), np.array([1]))
+    loop._note_evaluation(state, scores, Other(rank=1, size=2))
+    assert (state.best_step, state.evaluations_since_best) == (None, 1)

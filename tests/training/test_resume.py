@@ -9,18 +9,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from seedbed.cli.main import run as run_command
+from seedbed.data.batches import Batch
 from seedbed.data.prepare import PrepareConfig, prepare
-from seedbed.errors import CheckpointError, ConfigError
-from seedbed.files import read_json_lines
+from seedbed.data.prepared import open_dataset
+from seedbed.distributed import World
+from seedbed.errors import CheckpointError, ConfigError, DataError
+from seedbed.files import read_json, read_json_lines
 from seedbed.runs import RunDir
-from seedbed.training import loop, pretrain
+from seedbed.training import loop, minutes, pretrain
 from seedbed.training.config import TrainConfig
 from seedbed.training.loop import RunResult
 
@@ -64,7 +69,7 @@ print(json.dumps(codes))
 """
 
 MOMENTS = {
-    "before the request is written": ("seedbed.training.pretrain", "write_json", "before", 1),
+    "before the request is written": ("seedbed.training.resume", "write_json", "before", 1),
     "before the first step": ("seedbed.training.loop", "take_step", "before", 1),
     "before the first checkpoint": ("seedbed.training.loop", "take_step", "after", 2),
     "amid the files of a save": ("seedbed.checkpoints", "save_file", "after", 3),
@@ -212,11 +217,11 @@ def test_a_larger_horizon_goes_on(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_more_minutes_are_refused_and_more_steps_are_not(trained: Trained, tmp_path: Path) -> None:
-    minutes = {"horizon": "1 minutes", "max_epochs": 0.01}
-    assert trained(**minutes).step == 11
-    with pytest.raises(ConfigError, match="say in --steps"):
-        trained(**{**minutes, "horizon": "2 minutes"})
-    assert trained(**{**minutes, "horizon": "14 steps"}).step == 14
+    short = {"horizon": "1 minutes", "max_epochs": 0.01}
+    assert trained(**short).step == 11
+    with pytest.raises(ConfigError, match=r"11 of its 11 steps are done. Say in --steps"):
+        trained(**{**short, "horizon": "2 minutes"})
+    assert trained(**{**short, "horizon": "14 steps"}).step == 14
     lines = read_json_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 15))
 
@@ -224,8 +229,8 @@ def test_more_minutes_are_refused_and_more_steps_are_not(trained: Trained, tmp_p
 def test_measuring_minutes_leaves_no_trace_in_the_weights(
     trained: Trained, final: Final, tmp_path: Path
 ) -> None:
-    minutes = {"horizon": "1 minutes", "max_epochs": 0.01}
-    steps = trained("minutes", **minutes).step
+    short = {"horizon": "1 minutes", "max_epochs": 0.01}
+    steps = trained("minutes", **short).step
     trained("steps", horizon=f"{steps} steps")
     assert final(tmp_path / "minutes") == final(tmp_path / "steps")
 
@@ -233,12 +238,12 @@ def test_measuring_minutes_leaves_no_trace_in_the_weights(
 def test_changing_other_settings_keeps_the_steps_that_minutes_became(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    minutes = {"horizon": "1 minutes", "max_epochs": 0.01}
+    short = {"horizon": "1 minutes", "max_epochs": 0.01}
     with monkeypatch.context() as patched:
         raise_signal_at(patched, "take_step", 5)
-        assert trained(**minutes).state == "stopped"
-    monkeypatch.setattr(pretrain, "_measure", None)
-    result = trained(**minutes, evaluation={"every": 3, "tokens": 400})
+        assert trained(**short).state == "stopped"
+    monkeypatch.setattr(minutes, "measure", None)
+    result = trained(**short, evaluation={"every": 3, "tokens": 400})
     assert (result.state, result.step) == ("finished", 11)
     lines = read_json_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 12))
@@ -378,3 +383,76 @@ def test_a_run_without_its_checkpoints_begins_again(
     run.checkpoints.rename(tmp_path / "elsewhere")
     assert trained().state == "finished"
     assert final(run.path) == undisturbed
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_begins_anew(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "take_step", fail)
+        with pytest.raises(ZeroDivisionError):
+            trained()
+    first = read_json(tmp_path / "run" / "env.json")["id"]
+    assert trained(seed=7, horizon="3 steps").state == "finished"
+    assert read_json(tmp_path / "run" / "env.json")["id"] != first
+    with pytest.raises(ConfigError, match="seed: was 7, is 1337"):
+        trained()
+
+
+def test_too_few_tokens_for_the_context_are_told_before_a_run_begins(
+    trained: Trained, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="too few for a context"):
+        trained(model={"context_length": 1_000_000})
+    assert not (tmp_path / "run" / "request.json").exists()
+
+
+@pytest.mark.parametrize("horizon", ["12 steps", "1 minutes"])
+def test_a_stop_before_the_first_step_trains_nothing(
+    horizon: str,
+    trained: Trained,
+    final: Final,
+    undisturbed: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = pretrain._set_up
+
+    def signalling(*args: Any) -> loop.Job:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pretrain, "_set_up", signalling)
+        result = trained(horizon=horizon)
+    assert (result.state, result.step) == ("stopped", 0)
+    assert RunDir(tmp_path / "run").read_status()["state"] == "stopped"
+    assert trained().state == "finished"
+    assert final(tmp_path / "run") == undisturbed
+
+
+def test_training_off_the_main_thread_hears_no_signals_and_trains(trained: Trained) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(trained, horizon="2 steps").result().state == "finished"
+
+
+def test_resuming_on_more_processes_shares_out_the_same_rows(
+    settings: Callable[..., TrainConfig], dataset: Path
+) -> None:
+    config = settings(batch_size=16, micro_batch_size=8)
+    tokens = open_dataset(dataset).train
+    shape = config.model.resolve(vocab_size=300)
+
+    def rows(size: int) -> list[Batch]:
+        worlds = [World(rank=rank, size=size) for rank in range(size)]
+        parts = [pretrain._batch_function(config, shape, tokens, world)(3) for world in worlds]
+        return [batch for part in parts for batch in part]
+
+    whole = torch.cat([batch.inputs for batch in rows(1)])
+    for size in (2, 4, 8):
+        assert torch.equal(torch.cat([batch.inputs for batch in rows(size)]), whole)
+    with pytest.raises(ConfigError, match="16 but must be a multiple of the 3 processes"):
+        rows(3)

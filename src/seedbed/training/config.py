@@ -1,6 +1,6 @@
 """What can be said of a training run. No torch.
 
-None means "chosen for you": `pretrain.resolve` fills it by rule, and config.yaml shows what it was.
+None means "chosen for you": `resolve.resolve` fills it by rule, and config.yaml shows what it was.
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ class EvaluationSettings(Settings):
     """What is measured as training goes."""
 
     every: int | None = Field(default=None, gt=0)  # steps
-    tokens: int = Field(
-        default=32_768, gt=0
-    )  # of the validation split: whole documents up to these
+    tokens: int = Field(default=32_768, gt=0)  # of the validation split: documents spread over it
     train_split: bool = False  # the same on as many tokens of the training split
     patience: int | None = Field(
         default=None, gt=0

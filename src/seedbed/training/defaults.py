@@ -51,7 +51,7 @@ def optimizer_for(settings: OptimizerSettings, parameters: int) -> OptimizerSett
     muon = settings.kind == "muon"
     ladder = min(0.006, 0.0047 * (parameters / 108e6) ** (-1 / 3))
     chosen = {
-        "learning_rate": 0.006 if muon else ladder,
+        "learning_rate": 0.012 if muon else ladder,
         "matrix_learning_rate": 0.02 if muon else None,
         "beta1": 0.9,
         "beta2": 0.99 if muon else 0.95,

@@ -1,18 +1,18 @@
 """The training loop, the same for pre-training and fine-tuning.
 
-There are no callbacks: the loop reads like the list of what happens. A `Job` says what to train
-on and when; `TrainState` is all that must be remembered to go on exactly.
+There are no hooks: the loop reads like the list of what happens. A `Job` says what to train on and
+when, with functions for batches, evaluation and samples; `TrainState` is all that must be
+remembered to go on exactly.
 """
 
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -36,6 +36,7 @@ from seedbed.training.optimizers import FlatGradients, Optimizer
 from seedbed.training.precision import LossScale
 from seedbed.training.schedules import multiplier
 from seedbed.training.step import LossSum, StepMetrics, train_step
+from seedbed.training.stopping import Stop
 
 BAD_STEPS_IN_A_ROW = 5  # then back to the last checkpoint, with half the learning rate
 ROLLBACKS = 3  # then stop
@@ -67,6 +68,10 @@ class TrainState:
         """Return the state that `asdict` made `saved` of."""
         return cls(**{**saved, "loss_scale": LossScale(**saved["loss_scale"])})
 
+    def take(self, other: TrainState) -> None:
+        """Become what `other` is, for all who hold this state."""
+        vars(self).update(vars(other))
+
 
 @dataclass
 class Job:
@@ -78,6 +83,7 @@ class Job:
     world: World
     model: Transformer
     tokenizer: Tokenizer
+    train_tokens: int  # in an epoch
     optimizer: Optimizer
     gradients: FlatGradients
     loss_sum: LossSum
@@ -102,37 +108,35 @@ class RunResult:
     best_step: int | None
 
 
-def run_training(job: Job, progress: Progress) -> RunResult:
-    """Train until the horizon, an early stop, or a signal; the last state is saved.
+def run_training(job: Job, stop: Stop, progress: Progress) -> RunResult:
+    """Train until the horizon, an early stop, or a request to stop; the last state is saved.
 
     Raises DivergedError when rolling back did not help.
     """
     state, config = job.state, job.config
     folder = CheckpointFolder(job.run.checkpoints)
     meter = Meter(state)
-    with stop_signals() as stop:
-        while not _is_over(job):
-            metrics = take_step(job)
-            if not metrics.finite and not _step_over(job, folder, progress):
-                meter = Meter(state)
-                continue
-            meter.add(metrics)
-            stopping = job.world.any(stop.requested)
-            calm = state.skipped_in_a_row == 0  # else nothing is learned, and nothing kept
-            scores: dict[str, DocumentScores] = {}
-            if state.step == job.steps or (calm and _every(config.evaluation.every, state.step)):
-                scores = job.evaluate()
-                _note_evaluation(state, scores["val"])
-                _write_samples(job)
-            last = stopping or _is_over(job)
-            if scores or last or _every(config.log_every, state.step):
-                record = meter.record(job, scores)
-                _log(job, record, progress)
-            is_best = state.best_step == state.step
-            if last or is_best or (calm and _every(config.checkpoint.every, state.step)):
-                save(job, folder)
-            if stopping:
-                break
+    stopping = job.world.any(stop.requested)
+    while not (stopping or _is_over(job)):
+        metrics = take_step(job)
+        if not metrics.finite and not _step_over(job, folder, progress):
+            meter = Meter(state)
+            continue
+        meter.add(metrics)
+        stopping = job.world.any(stop.requested)
+        calm = state.skipped_in_a_row == 0  # else nothing is learned, and nothing kept
+        scores: dict[str, DocumentScores] = {}
+        if state.step == job.steps or (calm and _every(config.evaluation.every, state.step)):
+            scores = job.evaluate()
+            _note_evaluation(state, scores["val"], job.world)
+            _write_samples(job)
+        last = stopping or _is_over(job)
+        if scores or last or _every(config.log_every, state.step):
+            record = meter.record(job, scores)
+            _log(job, record, progress)
+        is_best = state.best_step == state.step
+        if last or is_best or (calm and _every(config.checkpoint.every, state.step)):
+            save(job, folder)
     return _result(job)
 
 
@@ -247,33 +251,8 @@ def restore(job: Job, folder: CheckpointFolder, progress: Progress) -> int:
         device = job.world.device
         job.optimizer.load_state({k: v.to(device) for k, v in optimizer.items()})
         saved = TrainState.restore(state)
-    vars(job.state).update(vars(saved))
+    job.state.take(saved)
     return saved.step
-
-
-@dataclass
-class _Stop:
-    requested: bool = False
-
-
-@contextmanager
-def stop_signals() -> Generator[_Stop]:
-    """Yield a flag that SIGINT and SIGTERM raise; a second SIGINT interrupts at once."""
-    stop = _Stop()
-
-    def request(number: int, frame: object) -> None:
-        del frame
-        if stop.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.requested = True
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, request) for number in signals}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Meter:
@@ -293,20 +272,22 @@ class Meter:
         self._seconds += now - self._at
         self._state.seconds += now - self._at
         self._at = now
-        self._losses.append(metrics.loss)
+        if math.isfinite(metrics.loss):
+            self._losses.append(metrics.loss)
         self._grad_norm = metrics.grad_norm
 
     def record(self, job: Job, scores: dict[str, DocumentScores]) -> dict[str, Any]:
         """Return a line of metrics.jsonl and start anew.
 
-        The loss is the mean since the last line; what is not finite is null, as JSON has no word.
+        The loss is the mean of the finite ones since the last line; null where there is none, as
+        is all that is not finite: JSON has no word for it.
         """
         state, config, val = self._state, job.config, scores.get("val")
         rate = (state.tokens - self._tokens) / max(self._seconds, 1e-9)
         flops = job.model.config.training_flops_per_token * rate
         record: dict[str, Any] = {
             "step": state.step,
-            "train_loss": _finite(sum(self._losses) / max(1, len(self._losses))),
+            "train_loss": _finite(fmean(self._losses or [math.nan])),
             "val_loss": _finite(val.loss) if val else None,
             "val_bits_per_byte": _finite(val.bits_per_byte) if val else None,
             "lr": (config.optimizer.learning_rate or 0.0) * _multiplier(job, state.step - 1),
@@ -335,9 +316,9 @@ def _multiplier(job: Job, step: int) -> float:
     return scale * job.state.learning_rate_scale
 
 
-def _note_evaluation(state: TrainState, scores: DocumentScores) -> None:
-    """Take note of a validation loss, and whether it is the best so far."""
-    if scores.loss < state.best_loss:
+def _note_evaluation(state: TrainState, scores: DocumentScores, world: World) -> None:
+    """Take note of a validation loss, and whether the main process finds it the best so far."""
+    if world.from_main(scores.loss < state.best_loss):
         state.best_step, state.best_loss = state.step, scores.loss
         state.best_bits_per_byte = scores.bits_per_byte
         state.evaluations_since_best = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seedbed.checkpoints import find_checkpoint
+from seedbed.data.batches import WindowSampler
 from seedbed.data.prepared import PreparedDataset
 from seedbed.distributed import World
 from seedbed.errors import CheckpointError, ConfigError
@@ -21,9 +22,11 @@ EVALUATIONS = 10  # in a run, unless said
 def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
     """Return the config with every choice made, except that `minutes` become steps later.
 
-    Raises ConfigError when the settings do not fit the dataset or each other.
+    Raises ConfigError when the settings do not fit the dataset or each other, DataError when the
+    dataset is too small for the context.
     """
     shape = _shape(config, dataset, world)
+    WindowSampler(dataset.train.tokens, shape.context_length, config.seed)  # checks the size
     tokens = _expected_tokens(config, shape, dataset, world)
     rows, micro = _batch_sizes(config, shape, tokens, world)
     seconds = tokens * shape.training_flops_per_token / _nominal_flops(world)
@@ -55,11 +58,7 @@ def _batch_sizes(
     context = shape.context_length
     wanted = defaults.batch_tokens_for(tokens, shape.parameters.total) // context
     rows = config.batch_size or max(1, wanted // world.size) * world.size
-    if rows % world.size:
-        raise ConfigError(
-            f"`batch_size` is {rows} but must be a multiple of the {world.size} processes."
-        )
-    own = rows // world.size
+    own = rows_of_a_process(rows, world)
     micro = config.micro_batch_size or defaults.micro_batch_for(
         own, context, shape.vocab_size, world.device
     )
@@ -69,6 +68,18 @@ def _batch_sizes(
             "computes in a step."
         )
     return rows, micro
+
+
+def rows_of_a_process(batch_size: int, world: World) -> int:
+    """Return how many sequences of a step each process computes.
+
+    Raises ConfigError when they cannot be shared out evenly.
+    """
+    if batch_size % world.size:
+        raise ConfigError(
+            f"`batch_size` is {batch_size} but must be a multiple of the {world.size} processes."
+        )
+    return batch_size // world.size
 
 
 def _nominal_flops(world: World) -> float:
@@ -137,9 +148,9 @@ def steps_for(horizon: Horizon, tokens_per_step: int, tokens_per_epoch: int) -> 
     return max(1, round(tokens / tokens_per_step))
 
 
-def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
+def with_steps(config: TrainConfig, steps: int, evaluations: int = EVALUATIONS) -> TrainConfig:
     """Return the config with the horizon in steps, and the intervals that follow from it."""
-    every = config.evaluation.every or max(1, -(-steps // EVALUATIONS))
+    every = config.evaluation.every or max(1, -(-steps // evaluations))
     warmup = config.schedule.warmup_steps
     if warmup is None:
         warmup = defaults.warmup_for(config.optimizer.kind, steps)

@@ -1,0 +1,145 @@
+"""Whether a run begins, goes on as it was, goes on with changed settings, or is over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from seedbed.checkpoints import CheckpointFolder, find_checkpoint
+from seedbed.config import build, differences, read_yaml, to_yaml
+from seedbed.data.prepared import PreparedDataset
+from seedbed.distributed import World
+from seedbed.errors import ConfigError
+from seedbed.files import read_json, write_json, write_text
+from seedbed.runs import RunDir
+from seedbed.training.config import Horizon, TrainConfig
+from seedbed.training.loop import RunResult
+from seedbed.training.resolve import resolve
+
+MAY_CHANGE = (
+    "data",  # a dataset moved elsewhere; its content may not change
+    "out",
+    "horizon",
+    "evaluation",
+    "checkpoint",
+    "samples",
+    "log_every",
+    "trackers",
+)
+
+
+def resume_or_begin(
+    run: RunDir,
+    config: TrainConfig,
+    dataset: PreparedDataset,
+    world: World,
+    resume: Literal["auto", "never"],
+) -> None:
+    """Write what was asked and what it was resolved to, or check that it is what the run has.
+
+    A run without a checkpoint has nothing to lose: it begins anew when other settings are asked.
+    Raises ConfigError when the run was begun with other settings than may change.
+    """
+    request = {
+        "config": config.model_dump(mode="json"),
+        "data": dataset.fingerprint,
+        "tokenizer": dataset.tokenizer.fingerprint(),
+    }
+    before = read_json(run.request) if run.request.is_file() else None
+    has_checkpoint = bool(CheckpointFolder(run.checkpoints).steps())
+    if before is None or not (has_checkpoint or before == request):
+        _begin(run, config, request, dataset, world)
+        return
+    if resume == "never":
+        raise ConfigError(f"{run.path} holds a run already. Choose another --out, or resume it.")
+    changed = differences(before, request)
+    refused = [key for key in changed if not set(key.split(".")[1:2]) & set(MAY_CHANGE)]
+    if refused:
+        raise ConfigError(_what_changed(run, {key: changed[key] for key in refused}))
+    if changed:
+        resolved = build(TrainConfig, read_yaml(run.config))
+        if "config.horizon" in changed and Horizon.parse(config.horizon).unit == "minutes":
+            raise ConfigError(_no_more_minutes(run, resolved))
+        write_text(run.config, to_yaml(_changed(resolved, config, changed, dataset, world)))
+        write_json(run.request, request)
+
+
+def _begin(
+    run: RunDir,
+    config: TrainConfig,
+    request: dict[str, Any],
+    dataset: PreparedDataset,
+    world: World,
+) -> None:
+    """Write the settings of a new run, the request last: with it, the run has begun."""
+    resolved = resolve(config, dataset, world)
+    if config.from_checkpoint is not None:  # the best of a run may be another one tomorrow
+        origin = find_checkpoint(config.from_checkpoint)
+        resolved = resolved.model_copy(update={"from_checkpoint": origin})
+    run.request.unlink(missing_ok=True)
+    run.checkpoints.mkdir(exist_ok=True)
+    run.write_environment()
+    write_text(run.config, to_yaml(resolved))
+    write_json(run.request, request)
+
+
+def _changed(
+    resolved: TrainConfig,
+    asked: TrainConfig,
+    changed: Iterable[str],
+    dataset: PreparedDataset,
+    world: World,
+) -> TrainConfig:
+    """Return a run's config with what may change taken from `asked`, resolved anew."""
+    now = asked.model_dump(mode="json", include=set(MAY_CHANGE))
+    if "config.horizon" not in changed:
+        now["horizon"] = resolved.horizon  # minutes became steps
+    kept = resolved.model_dump(mode="json", exclude={*MAY_CHANGE, "from_checkpoint"})
+    alone = World(device=world.device)  # how many processes there are today is not of the run
+    anew = resolve(build(TrainConfig, kept, now), dataset, alone)
+    return anew.model_copy(update={"from_checkpoint": resolved.from_checkpoint})
+
+
+def _what_changed(run: RunDir, changed: dict[str, tuple[Any, Any]]) -> str:
+    names = {"data": "the dataset's content", "tokenizer": "the dataset's tokenizer"}
+    lines = [
+        f"  {names.get(key) or key.removeprefix('config.')}: was {old!r}, is {new!r}"
+        for key, (old, new) in changed.items()
+    ]
+    return (
+        f"{run.path} was begun with other settings:\n" + "\n".join(lines) + "\n"
+        "Ask for the same again, or choose another --out."
+    )
+
+
+def _no_more_minutes(run: RunDir, resolved: TrainConfig) -> str:
+    done = CheckpointFolder(run.checkpoints).steps()[-1]
+    return (
+        f"{run.path} has begun: {done:,} of its {resolved.horizon} are done. Say in --steps, "
+        "--tokens or --epochs how far it shall go."
+    )
+
+
+def finished_before(run: RunDir, config: TrainConfig) -> RunResult | None:
+    """Return how a run ended that is over and whose last checkpoint is whole, else None."""
+    status = run.read_status()
+    if status.get("state") != "finished":
+        return None
+    horizon = Horizon.parse(config.horizon)
+    if horizon.unit == "steps" and status["steps"] != round(horizon.amount):
+        return None
+    patience = config.evaluation.patience or math.inf
+    if status["step"] < status["steps"] and status["evaluations_since_best"] < patience:
+        return None
+    folder = CheckpointFolder(run.checkpoints)
+    if folder.newest_whole()[0] != folder.at(status["step"]):
+        return None
+    return RunResult(
+        run=run.path,
+        state="already finished",
+        step=status["step"],
+        val_loss=status["val_loss"],
+        val_bits_per_byte=status["val_bits_per_byte"],
+        best_step=status["best_step"],
+    )

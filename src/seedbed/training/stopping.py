@@ -1,0 +1,42 @@
+"""Stopping on request: SIGINT and SIGTERM set a flag that the loop looks at after each step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass
+class Stop:
+    """Whether training shall stop after the step that it is at."""
+
+    requested: bool = False
+
+
+@contextmanager
+def stop_signals() -> Generator[Stop]:
+    """Yield what SIGINT and SIGTERM set; a second SIGINT interrupts at once.
+
+    Only the main thread of a program hears signals: elsewhere nothing sets it.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def request(number: int, frame: object) -> None:
+        del frame
+        if stop.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, request) for number in signals}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
