@@ -3,7 +3,7 @@
 Runs the demo in an empty folder, writes 20 stories with the model, and looks for runs of 20 words
 that stand in the training text. Prints a table and writes benchmarks/results/demo-cpu.md.
 
-    python benchmarks/demo.py [--minutes 2.5]
+    python benchmarks/demo.py [--minutes 3]
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def copies(stories: list[str], data: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", default="2.5")
+    parser.add_argument("--minutes", default="3")
     minutes = parser.parse_args().minutes
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "demo"
