@@ -262,7 +262,7 @@ def read_json(stream: BinaryIO, name: str, options: ReadOptions, drops: Drops) -
 
 
 _BETWEEN = re.compile(r"[\s,]*")
-_CUT_SHORT = ("Unterminated string", "Invalid \\")  # these errors do not point at the buffer's end
+_CUT_SHORT = "Unterminated string"  # this error does not point at the buffer's end
 
 
 def _json_values(chunks: Iterator[str], name: str) -> Iterator[tuple[object, int]]:

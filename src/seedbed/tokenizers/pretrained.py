@@ -152,9 +152,17 @@ def _batches(texts: Iterable[str], size: int) -> Iterable[list[str]]:
 
 
 def _bytes_of_tokens(stock: StockTokenizer, vocab_size: int) -> list[bytes]:
-    """Return the bytes of each id, by the alphabet that the tokenizer's decoder reads."""
+    """Return the bytes of each id, by the alphabet that the tokenizer's decoder reads.
+
+    Raises DataError for decoders whose tokens are other bytes inside a word than at its beginning.
+    """
     special = {i for i, token in stock.get_added_tokens_decoder().items() if token.special}
     decoder = json.dumps(json.loads(stock.to_str())["decoder"])
+    if '"WordPiece"' in decoder or '"BPEDecoder"' in decoder:
+        raise DataError(
+            "The tokenizer marks where words begin or end in its tokens (WordPiece, or BPE with a "
+            "suffix), so they stand for no fixed bytes. Use one of bytes or SentencePiece's kind."
+        )
     byte_of = {character: bytes([i]) for i, character in enumerate(byte_characters())}
     found: list[bytes] = []
     for token_id in range(vocab_size):

@@ -61,11 +61,11 @@ def train(
         job = _set_up(run, resolved, dataset, world)
         quiet = quiet or not world.on_main
         with Progress("training", None, unit="step", quiet=quiet) as progress:
-            _announce(job, progress)
-            fix_steps(job, started, stop)
-            _announce_steps(job, progress)
-            _go_back(job, progress)
             try:
+                _announce(job, progress)
+                fix_steps(job, started, stop)
+                _announce_steps(job, progress)
+                _go_back(job, progress)
                 return run_training(job, stop, progress)
             except BaseException as error:
                 if world.on_main:

@@ -48,6 +48,11 @@ def resume_or_begin(
     }
     before = read_json(run.request) if run.request.is_file() else None
     has_checkpoint = bool(CheckpointFolder(run.checkpoints).steps())
+    if before is None and has_checkpoint:
+        raise ConfigError(
+            f"{run.path} has checkpoints but no {run.request.name}, so what they were trained with "
+            "is not known. Choose another --out."
+        )
     if before is None or not (has_checkpoint or before == request):
         _begin(run, config, request, dataset, world)
         return
