@@ -17,7 +17,7 @@ PROMPTS = ("Once upon a time", "One day", "There was once")
     show_default=True,
     help="Folder for the data and the run.",
 )
-@click.option("--minutes", type=float, default=3.5, show_default=True, help="Of training, at most.")
+@click.option("--minutes", type=float, default=3.0, show_default=True, help="Of training, at most.")
 @click.option("--stories", type=int, default=12_000, show_default=True, help="To learn from.")
 def command(out: Path, minutes: float, stories: int) -> int:
     """Sample text, tokenizer, training, evaluation, stories: all in a few minutes.
