@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from seedbed import load_checkpoint, open_dataset
+from seedbed import load_checkpoint
 from seedbed.machine import this_machine
 
 RUN_WORDS = 20
@@ -31,22 +31,6 @@ def seedbed(*arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def runs_of_words(text: str) -> set[tuple[str, ...]]:
-    words = text.split()
-    return {tuple(words[i : i + RUN_WORDS]) for i in range(len(words) - RUN_WORDS + 1)}
-
-
-def copies(stories: list[str], data: Path) -> int:
-    """Return how many stories share a run of words with the training split."""
-    dataset = open_dataset(data)
-    wanted = [runs_of_words(story) for story in stories]
-    everything = set().union(*wanted)
-    found: set[tuple[str, ...]] = set()
-    for ids in dataset.train.documents():
-        found |= runs_of_words(dataset.tokenizer.decode(ids.tolist())) & everything
-    return sum(1 for runs in wanted if runs & found)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", default="3")
@@ -56,13 +40,13 @@ def main() -> None:
         start = time.perf_counter()
         print(seedbed("demo", "--out", str(out), "--minutes", minutes))
         seconds = time.perf_counter() - start
-        prompts = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
-        generated = seedbed(
-            "generate", str(out / "run"), *prompts, "--samples", "5", "--seed", "7", "--json"
-        )
-        stories = [made["prompt"] + made["text"] for made in json.loads(generated)]
+        prompts = Path(folder) / "prompts.txt"
+        prompts.write_text("\n".join(PROMPTS))
+        options = ["--prompts", str(prompts), "--samples", "5", "--seed", "7", "--json"]
+        texts = json.loads(seedbed("eval", str(out / "run"), *options))["texts"]
+        stories = [made["prompt"] + made["text"] for made in texts]
+        copied = sum(made["longest_copy"] >= RUN_WORDS for made in texts)
         report = json.loads(seedbed("eval", str(out / "run"), "--json"))
-        copied = copies(stories, out / "data")
         parameters = load_checkpoint(out / "run").model.config.parameters
     machine = this_machine()
     lines = [

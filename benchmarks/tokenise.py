@@ -17,60 +17,25 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tiktoken
 import tokenizers
+from harness import RESULTS, TEXT_FOLDERS, load_average, machine, table, unique_documents
 from tokenizers import Tokenizer as StockTokenizer
 
 from seedbed.tokenizers.bpe import BpeTokenizer, train_bpe
 
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("SEEDBED_DATA", ROOT / ".." / "shared" / "data")).resolve()
-RESULT = ROOT / "benchmarks" / "results" / "tokenise-cpu.md"
+RESULT = RESULTS / "tokenise-cpu.md"
 PROCESSES = 2
 MEGABYTES = 30
 ROUNDS = 5
 BATCH_CHARACTERS = 1 << 20
 GPT2_SPLIT = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-TEXT_FOLDERS = ("childrens", "code", "literature", "speeches", "tinyshakespeare", "tinystories")
-TEXT_FOLDERS += ("web", "wikitext-2", "chat")
 
 ours: BpeTokenizer  # of a worker process
-
-
-def unique_documents() -> list[str]:
-    documents: dict[str, None] = {}
-    for folder in TEXT_FOLDERS:
-        for file in sorted((DATA / folder).iterdir()):
-            documents.update(dict.fromkeys(filter(None, documents_of(file))))
-    return list(documents)
-
-
-def documents_of(file: Path) -> Iterator[str]:
-    text = file.read_text(encoding="utf-8")
-    if file.suffix == ".jsonl":
-        for line in text.splitlines():
-            record = json.loads(line)
-            yield record.get("text", line)
-    elif "<|endoftext|>" in text:
-        yield from map(str.strip, text.split("<|endoftext|>"))
-    else:
-        yield from blocks_of(text)
-
-
-def blocks_of(text: str, size: int = 4096) -> Iterator[str]:
-    """Yield blocks of about `size` characters, cut at blank lines, as `prepare` does."""
-    block = ""
-    for paragraph in text.split("\n\n"):
-        block += paragraph + "\n\n"
-        if len(block) >= size:
-            yield block.strip()
-            block = ""
-    yield block.strip()
 
 
 def batches_of(documents: list[str]) -> list[list[str]]:
@@ -173,11 +138,9 @@ def check_equal_ids(contenders: dict[str, Callable[[], Any]], eos: int) -> None:
 
 def report(rates: dict[str, float], documents: list[str], unique: list[str]) -> str:
     total, once = (sum(len(d.encode()) for d in each) / 1e6 for each in (documents, unique))
-    rows = "\n".join(f"| {name} | {rate:.1f} |" for name, rate in rates.items())
+    rows = table(("", "MB/s of UTF-8"), ((name, f"{rate:.1f}") for name, rate in rates.items()))
     return f"""# Tokenising with a BPE of 4,096
 
-| | MB/s of UTF-8 |
-|---|---|
 {rows}
 
 The ids of all contenders were compared and are equal. Median of {ROUNDS} rounds, taking turns.
@@ -187,17 +150,11 @@ repeated in random order;
 The text goes to our processes and the ids (uint16) come back within the time. Only the cold pass
 starts with an empty table of words.
 
-Machine: {machine()}. Python {platform.python_version()}, numpy {np.__version__},
+Machine: {machine()}, load average {load_average()} at the end.
+Python {platform.python_version()}, numpy {np.__version__},
 tiktoken {tiktoken.__version__}, tokenizers {tokenizers.__version__}.
 Command: `python benchmarks/tokenise.py`.
 """
-
-
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if os.name == "posix" else []
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-    load = os.getloadavg()[0]
-    return f"{model}, {os.cpu_count()} cores, load average {load:.1f} at the end"
 
 
 def main() -> None:

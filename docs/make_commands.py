@@ -32,7 +32,12 @@ def reference() -> str:
     for name in cli.list_commands(group):
         command = cli.get_command(group, name)
         assert command is not None
-        sections.append(section(click.Context(command, info_name=name, parent=group)))
+        context = click.Context(command, info_name=name, parent=group)
+        sections.append(section(context))
+        if isinstance(command, click.Group):
+            for part, subcommand in command.commands.items():
+                inner = click.Context(subcommand, info_name=part, parent=context)
+                sections.append(section(inner))
     return "\n".join(sections)
 
 

@@ -25,6 +25,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "arcee-untied": {**PRESETS["relu2"], "tie_embeddings": False},
     "gpt2": PRESETS["gpt2"],
     "gpt2-no-bias": {**PRESETS["gpt2"], "bias": False},
+    "gpt2-bias-in-norms": {**PRESETS["gpt2"], "bias": False, "norm_bias": True},
+    "gpt2-bias-in-linears": {**PRESETS["gpt2"], "norm_bias": False},
     "gpt2-untied": {**PRESETS["gpt2"], "tie_embeddings": False},
     "gpt2-sinusoidal": {**PRESETS["gpt2"], "position": "sinusoidal"},
     "gpt2-sinusoidal-no-bias": {**PRESETS["gpt2"], "position": "sinusoidal", "bias": False},

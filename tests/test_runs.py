@@ -12,7 +12,7 @@ import pytest
 
 from seedbed.errors import CheckpointError
 from seedbed.files import append_json_line, read_json_lines
-from seedbed.runs import RunDir, open_trackers
+from seedbed.runs import RunDir, find_runs, open_trackers
 
 HOLDER = """
 import sys
@@ -37,6 +37,15 @@ def test_the_lock_goes_with_the_process_that_holds_it(tmp_path: Path) -> None:
         holder.wait()
         with run.lock():
             pass
+
+
+def test_a_run_is_held_while_a_process_works_on_it(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    assert not run.is_held()
+    assert not run.path.exists()  # asking leaves nothing behind
+    with run.lock():
+        assert run.is_held()
+    assert not run.is_held()
 
 
 def test_the_lock_is_let_go_after_an_error(tmp_path: Path) -> None:
@@ -67,6 +76,32 @@ def test_logs_keep_what_is_up_to_a_step(tmp_path: Path) -> None:
     run.truncate_logs(3)
     assert [r["step"] for r in read_json_lines(run.metrics)] == [1, 2, 3]
     assert [r["text"] for r in read_json_lines(run.samples)] == ["é"] * 3
+
+
+def test_metrics_are_read_as_far_as_they_are_written(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    assert run.read_metrics() == []
+    run.metrics.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    assert [record["step"] for record in run.read_metrics()] == [1, 2]
+
+
+@pytest.mark.parametrize("line", ["{", "5", "[]", '{"loss": 1}', "\0\0"])
+def test_damaged_metrics_are_told(tmp_path: Path, line: str) -> None:
+    run = RunDir(tmp_path)
+    run.metrics.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl is damaged"):
+        run.read_metrics()
+
+
+def test_runs_are_found_at_any_depth_and_nothing_else_is(tmp_path: Path) -> None:
+    for name in ("b", "a/deep/run", "c", "c/inside", ".hidden"):
+        (tmp_path / name).mkdir(parents=True)
+        for file in ("config.yaml", "status.json"):
+            (tmp_path / name / file).touch()
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "config.yaml").touch()
+    assert find_runs(tmp_path) == [tmp_path / name for name in ("a/deep/run", "b", "c")]
+    assert find_runs(tmp_path / "b") == [tmp_path / "b"]
 
 
 def test_a_full_disk_is_told_and_other_errors_are_left_alone(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from seedbed.statistics import ratio_standard_error
+from seedbed.statistics import jackknife_standard_error, ratio_standard_error
 
 
 def test_a_hand_worked_error() -> None:
@@ -36,3 +36,11 @@ def test_a_constant_ratio_has_no_error() -> None:
 
 def test_one_unit_tells_nothing_of_the_error() -> None:
     assert math.isnan(ratio_standard_error([1.0], [1.0]))
+
+
+def test_the_jackknife_of_a_mean_gives_the_usual_error() -> None:
+    values = np.random.default_rng(0).normal(size=30)
+    left_out = (values.sum() - values) / 29
+    usual = values.std(ddof=1) / math.sqrt(30)
+    assert jackknife_standard_error(left_out) == pytest.approx(usual)
+    assert math.isnan(jackknife_standard_error([1.0]))

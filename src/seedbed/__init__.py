@@ -17,10 +17,19 @@ _HOMES = {
     "open_dataset": "seedbed.data.prepared",
     "TrainConfig": "seedbed.training.config",
     "train": "seedbed.training.pretrain",
+    "compare_tokenizers": "seedbed.evaluation.tokenizer_comparison",
     "evaluate": "seedbed.evaluation.evaluate",
+    "evaluate_splits": "seedbed.evaluation.evaluate",
+    "evaluate_generations": "seedbed.evaluation.generations",
     "load_checkpoint": "seedbed.checkpoints",
     "SamplingSettings": "seedbed.generation.sampling",
     "generate": "seedbed.generation.engine",
+    "push": "seedbed.export.hub",
+    "plot_runs": "seedbed.plots.curves",
+    "list_runs": "seedbed.training.run_summary",
+    "examine_machine": "seedbed.doctor.machine",
+    "estimate_cost": "seedbed.doctor.cost",
+    "diagnose": "seedbed.doctor.diagnosis",
 }
 
 

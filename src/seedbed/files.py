@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic replacement, checksums, JSON Lines.
+"""Files that are whole or not there: atomic replacement, checksums, JSON Lines, locks.
 
 Everything is written aside, flushed to the disk, renamed, and the parent folder flushed, so that a
 reader (or the same program after a kill or a power cut) sees the old state or the new one.
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,37 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def is_full_disk(error: OSError) -> bool:
     """Return whether an error says that there is no room: on the disk, or under a quota."""
     return error.errno in _FULL
+
+
+@contextmanager
+def full_disk_explained(explain: Callable[[OSError], UserError]) -> Generator[None]:
+    """Turn the error of a full disk into the one that `explain` makes of it."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        raise explain(error) from error
+
+
+@contextmanager
+def held_alone(lock_file: Path, *, otherwise: UserError) -> Generator[None]:
+    """Hold a lock, which goes with the process, however it ends; make its folder.
+
+    Raises `otherwise` when another process holds it.
+    """
+    from filelock import FileLock, Timeout  # `seedbed --help` imports this module
+
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise otherwise from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def flush_to_disk(path: Path) -> None:

@@ -68,6 +68,45 @@ def _read_cpuinfo() -> tuple[str, frozenset[str]]:
     return name, flags
 
 
+def peak_memory() -> int:
+    """Return the bytes that this process has had in memory at most.
+
+    Where the system does not tell a peak: what it has now.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        peaks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        if peaks:
+            return int(peaks[0].split()[1]) * 1024
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))  # Windows has the first
+
+
+def container_cores(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Return how many cores a container's quota allows, or None where there is no quota.
+
+    More threads than that are stopped for a part of each tenth of a second.
+    """
+    v2, v1 = root / "cpu.max", root / "cpu" / "cpu.cfs_quota_us"
+    with contextlib.suppress(OSError, ValueError):
+        if v2.is_file():
+            quota, period = v2.read_text().split()
+        else:
+            quota, period = v1.read_text(), v1.with_name("cpu.cfs_period_us").read_text()
+        if quota.strip() != "max" and int(quota) > 0:
+            return int(quota) / int(period)
+    return None
+
+
+def available_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the bytes that a new process can have: what is free, within a container's limit."""
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = (int((root / f"memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, max(0, limit - used))
+    return free
+
+
 def keep_freed_memory() -> None:
     """Let this process keep large freed buffers instead of giving them back to the kernel.
 

@@ -13,19 +13,19 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
+import psutil
 
 from seedbed.errors import CheckpointError, ConfigError
 from seedbed.files import (
     append_json_line,
-    is_full_disk,
+    full_disk_explained,
+    held_alone,
     read_json,
     read_json_lines,
     write_json,
@@ -46,37 +46,22 @@ class RunDir:
         self.samples = path / "samples.jsonl"
         self.checkpoints = path / "checkpoints"
 
-    @contextmanager
-    def lock(self) -> Generator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the run for this process; the lock goes with the process, however it ends.
 
         Raises CheckpointError when another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise CheckpointError(
-                f"{self.path} is in use by another process. Wait for it, or choose another --out."
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
+        problem = "is in use by another process. Wait for it, or choose another --out."
+        return held_alone(self.path / ".lock", otherwise=CheckpointError(f"{self.path} {problem}"))
 
-    @contextmanager
-    def full_disk_explained(self) -> Generator[None]:
+    def full_disk_explained(self) -> AbstractContextManager[None]:
         """Turn the error of a full disk into a CheckpointError that says what to do."""
-        try:
-            yield
-        except OSError as error:
-            if not is_full_disk(error):
-                raise
-            raise CheckpointError(
+        return full_disk_explained(
+            lambda error: CheckpointError(
                 f"The disk is full ({error.strerror}): {self.path} could not be written. Its "
                 "checkpoints are whole. Free some space and run the same command again."
-            ) from error
+            )
+        )
 
     def write_status(self, state: str, **facts: Any) -> None:
         """Replace status.json: running, saving, stopped, finished or failed; and what is known."""
@@ -86,6 +71,41 @@ class RunDir:
     def read_status(self) -> dict[str, Any]:
         """Return status.json, or {} where there is none."""
         return read_json(self.status) if self.status.is_file() else {}
+
+    def read_request(self) -> dict[str, Any]:
+        """Return request.json, or {} where there is none, or a damaged one."""
+        try:
+            return dict(read_json(self.request))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def is_held(self) -> bool:
+        """Return whether a process works on the run at this moment."""
+        if not (self.path / ".lock").is_file():
+            return False
+        try:
+            with self.lock():
+                return False
+        except CheckpointError:
+            return True
+        except OSError:  # somebody else's folder, where nothing may be written: ask for the process
+            return psutil.pid_exists(self.read_status().get("pid", -1))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the records of metrics.jsonl, as far as they are written.
+
+        Raises CheckpointError when a line other than the last is damaged.
+        """
+        try:
+            records = read_json_lines(self.metrics)
+            whole = all("step" in record for record in records)
+        except (ValueError, TypeError):
+            records, whole = [], False
+        if not whole:
+            raise CheckpointError(
+                f"{self.metrics} is damaged: it has a line that is no record of a step."
+            )
+        return records
 
     def write_environment(self) -> None:
         """Write env.json: what this run runs on, and a name of it that no other run has."""
@@ -110,6 +130,23 @@ class RunDir:
                 kept = [r for r in read_json_lines(path) if r["step"] <= step]
                 lines = [json.dumps(r, ensure_ascii=False) + "\n" for r in kept]
                 write_text(path, "".join(lines))
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Return the run folders in a folder and its subfolders, by name; itself, where it is one.
+
+    A run folder holds at least two of a run's own files, so that a damaged one is found too.
+    """
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        if len(_OWN_FILES.intersection(files)) > 1:
+            found.append(Path(parent))
+            folders.clear()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    return found
+
+
+_OWN_FILES = {"request.json", "config.yaml", "env.json", "status.json", "metrics.jsonl"}
 
 
 class Tracker(Protocol):

@@ -23,3 +23,19 @@ def ratio_standard_error(numerators: ArrayLike, denominators: ArrayLike) -> floa
         return math.nan
     residuals = x - (x.sum() / y.sum()) * y
     return float(math.sqrt(n / (n - 1) * np.square(residuals).sum()) / y.sum())
+
+
+def jackknife_standard_error(left_out: ArrayLike) -> float:
+    """Return the standard error of an estimate, from its values with each unit left out in turn.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993, equation 11.5. The units may be
+    groups of equal size. For a mean, it is the usual one. NaN for fewer than two units.
+
+    >>> round(jackknife_standard_error([3.0, 1.0]), 3)  # the mean of 1 and 3
+    1.0
+    """
+    values = np.asarray(left_out, dtype=np.float64)
+    n = len(values)
+    if n < 2:
+        return math.nan
+    return float(math.sqrt((n - 1) / n * np.square(values - values.mean()).sum()))

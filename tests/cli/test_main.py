@@ -19,9 +19,19 @@ OPTIONS = {
     "--document-separator --limit-documents --dedup --workers --seed",
     "train": "--data --out --model --size --recipe --from --steps --tokens --epochs --minutes "
     "--precision --compile --seed --checkpoint-every --eval-every --resume --print-config",
-    "eval": "--data --text --text-field --document-separator --device --json",
+    "recipes": "--json",
+    "eval": "--data --text --split --limit-tokens --text-field --document-separator --prompts "
+    "--samples --max-new-tokens --temperature --top-k --top-p --seed --limit --device --json",
     "generate": "--prompt --max-new-tokens --temperature --top-k --top-p --min-p "
     "--repetition-penalty --greedy --samples --seed --stop --device --json",
+    "push": "--private --token --message --revision --license --card --evaluate --with-training "
+    "--dry-run --json",
+    "plot": "--x --y --log-y --smooth --out --json",
+    "runs": "--in --sort --json",
+    "tokenizer": "--kinds --vocab-size --size --limit-bytes --text-field --document-separator "
+    "--json",
+    "doctor": "--data --out --model --size --recipe --from --steps --tokens --epochs --minutes "
+    "--precision --compile --seed --checkpoint-every --eval-every --timed --json",
     "demo": "",
 }
 
@@ -92,7 +102,7 @@ def test_help_imports_only_click_so_that_it_answers_in_a_moment() -> None:
     ("words", "hint"),
     [
         (("trian",), "`trian` is not a command. Did you mean `train`?"),
-        (("xyz",), "`xyz` is not a command. Commands: demo, prepare, train, eval, generate."),
+        (("xyz",), f"`xyz` is not a command. Commands: {', '.join(COMMANDS)}."),
         (("train", "--dat", "x"), "--data"),
         (("train", "--epoch", "1"), "--epochs"),
         (("eval", "m", "--jsn"), "--json"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,32 @@ def test_near_duplicates_are_found_and_different_stories_are_not(stories: list[s
     one_word_more = [f"{s} Indeed." for s in stories]
     assert not any(known.add(s) for s in changed)
     assert sum(known.add(s) for s in one_word_more) < 0.05 * len(stories)
+
+
+@pytest.mark.parametrize(("similarity", "expected"), [(0.5, 0.06), (0.8, 0.95), (0.9, 1.0)])
+def test_near_duplicates_are_found_as_often_as_is_documented(
+    similarity: float, expected: float
+) -> None:
+    """Two texts that share all but the words after a point have a known Jaccard similarity."""
+    runs, texts = 220, 200
+    shared = round(runs * 2 * similarity / (1 + similarity))
+    found = 0
+    for number in range(texts):
+        first = [f"w{number}a{n}" for n in range(runs + 4)]
+        second = first[: shared + 4] + [f"w{number}b{n}" for n in range(runs - shared)]
+        known = NearDuplicates()
+        assert known.add(" ".join(first))
+        found += not known.add(" ".join(second))
+    spread = 3.5 * (expected * (1 - expected) / texts) ** 0.5 + 0.01
+    assert found / texts == pytest.approx(expected, abs=spread)
+
+
+def test_near_duplicates_without_datasketch_say_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasketch", None)
+    with pytest.raises(DataError, match=r"datasketch: pip install 'seedbed\[data\]'"):
+        Cleaner("near")
 
 
 def test_the_threshold_leaves_a_document_on_each_side() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import csv
 import gzip
 import json
+import lzma
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from seedbed.data import formats
+from seedbed.data import text as text_module
+from seedbed.data.compressions import COMPRESSIONS
 from seedbed.data.documents import (
     Document,
     cut_into_blocks,
@@ -22,7 +26,8 @@ from seedbed.data.documents import (
     whole_documents,
 )
 from seedbed.data.drops import Drops
-from seedbed.data.formats import Piece, ReadOptions, text_pieces
+from seedbed.data.pieces import Piece, ReadOptions
+from seedbed.data.text import text_pieces
 from seedbed.errors import DataError
 
 MANY = [f"Document {n}.\n\nIt has é, 語 and 🌱." for n in range(60)]
@@ -54,12 +59,28 @@ def write_parquet(path: Path) -> None:
     pq.write_table(pa.table({"id": list(range(60)), "text": MANY}), path, row_group_size=7)
 
 
+def write_table(path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+        writer.writerows([["id", "text"], *enumerate(MANY)])
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     ".txt": write_text,
     ".md": write_text,
     ".jsonl": write_jsonl,
     ".json": write_json,
+    ".csv": write_table,
+    ".tsv": write_table,
     ".parquet": write_parquet,
+}
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    ".bz2": bz2.compress,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
 }
 
 
@@ -69,12 +90,11 @@ def compress(path: Path, suffix: str) -> Path:
         path.unlink()
         path = path.with_name(path.name + suffix)
         half = len(data) // 2  # two frames, as concatenated files have
-        pack = gzip.compress if suffix == ".gz" else zstandard.ZstdCompressor().compress
-        path.write_bytes(pack(data[:half]) + pack(data[half:]))
+        path.write_bytes(PACKERS[suffix](data[:half]) + PACKERS[suffix](data[half:]))
     return path
 
 
-@pytest.mark.parametrize("compression", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("compression", ["", *COMPRESSIONS])
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_every_kind_of_file_gives_the_same_documents(
     suffix: str, compression: str, tmp_path: Path
@@ -88,7 +108,7 @@ def test_every_kind_of_file_gives_the_same_documents(
 def test_documents_do_not_depend_on_how_the_bytes_are_read(
     size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "CHUNK_BYTES", size)
+    monkeypatch.setattr(text_module, "CHUNK_BYTES", size)
     for suffix in (".txt", ".json"):
         WRITERS[suffix](tmp_path / f"data{suffix}")
         assert texts(tmp_path / f"data{suffix}") == MANY
@@ -301,7 +321,7 @@ def test_json_that_python_cannot_hold_is_malformed(
     assert f"line 2: malformed JSON: {problem}" in told(tmp_path / "a.json")
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
 def test_a_compressed_file_cut_short_is_an_error(suffix: str, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl")
     path = compress(tmp_path / "a.jsonl", suffix)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from seedbed.cli.main import run
 from seedbed.data import prepare as prepare_module
 from seedbed.data.ngrams import measure_baseline
 from seedbed.data.prepare import PrepareConfig
@@ -131,6 +132,36 @@ def test_the_limit_is_on_documents_read_from_the_sources(
     assert prepared(story_file, limit_documents=30).manifest["documents_read"] == 30
 
 
+def test_the_limit_on_bytes_ends_before_the_first_document_beyond(
+    prepared: Prepared, texts_of: Texts, story_file: Path, stories: list[str]
+) -> None:
+    size = sum(len(story.encode()) for story in stories[:30])
+    exact = prepared(story_file, limit_bytes=size)
+    assert sorted(texts_of(exact)) == sorted(stories[:30])
+    less = prepared(story_file, limit_bytes=f"{(size - 1) / 1e6}m", out="less")
+    assert sorted(texts_of(less)) == sorted(stories[:29])
+    both = prepared(story_file, limit_bytes="1g", limit_documents=40, out="both")
+    assert both.manifest["documents_read"] == 40
+    with pytest.raises(DataError, match=r"`limit_bytes` is 9, but .*stories.txt line 1 alone has"):
+        prepared(story_file, limit_bytes=9, out="none")
+    with pytest.raises(ValidationError, match="Write a count of bytes, such as 10m"):
+        prepared(story_file, limit_bytes="10 potatoes")
+
+
+def test_the_command_takes_every_option_of_cleaning(
+    story_file: Path, tmp_path: Path, texts_of: Texts, stories: list[str]
+) -> None:
+    long = sorted(s for s in stories if 500 <= len(s) <= 900)
+    options = "--tokenizer byte --limit-bytes 1m --unicode nfc --newlines --min-chars 500"
+    options += " --max-chars 900 --max-repetition 0.2 --language EN,fr --json"
+    command = ["prepare", str(story_file), "--out", str(tmp_path / "out"), *options.split()]
+    assert run(command) == 0
+    dataset = open_dataset(tmp_path / "out")
+    assert 10 < len(long) < 120
+    assert sorted(texts_of(dataset)) == long
+    assert dataset.manifest["settings"]["filters"]["languages"] == ["en", "fr"]
+
+
 # --- drops ----------------------------------------------------------------------------------
 
 
@@ -161,6 +192,7 @@ def test_near_duplicates_are_dropped_on_request(
     (tmp_path / "a.txt").write_text(END.join(stories + [s.upper() for s in stories]))
     dataset = prepared(tmp_path / "a.txt", dedup="near")
     assert dataset.manifest["drops"]["near duplicate"]["documents"] >= 120
+    assert dataset.manifest["near_duplicate_threshold"] == 0.71
 
 
 # --- workers --------------------------------------------------------------------------------
@@ -209,6 +241,8 @@ def test_another_dataset_is_refused_naming_what_changed_unless_to_be_overwritten
     prepared(story_file)
     with pytest.raises(DataError, match=r"`dedup` changed.*--overwrite"):
         prepared(story_file, dedup="none")
+    with pytest.raises(DataError, match=r"`filters.min_chars` changed"):
+        prepared(story_file, filters={"min_chars": 3})
     story_file.write_text(END.join(stories[:70]))
     os.utime(story_file, (2**31, 2**31))
     with pytest.raises(DataError, match=r"stories\.txt changed"):

@@ -54,7 +54,7 @@ def test_the_run_tells_what_happened(home: Path) -> None:
     metrics = records(home / "run" / "metrics.jsonl")
     assert metrics[-1]["step"] == 150
     wanted = "step train_loss val_loss val_bits_per_byte lr grad_norm tokens tokens_per_second mfu"
-    assert [*wanted.split(), "seconds", "timestamp"] == list(metrics[0])
+    assert [*wanted.split(), "data_share", "seconds", "timestamp"] == list(metrics[0])
     losses = [m["train_loss"] for m in metrics]
     assert losses[-1] < 0.6 * losses[0]
     assert {s["step"] for s in records(home / "run" / "samples.jsonl")} == {75, 150}

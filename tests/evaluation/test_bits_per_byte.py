@@ -32,10 +32,10 @@ def rolling_windows(ids: list[int], prefix: int, length: int) -> list[tuple[list
     return [(a[: len(a) - (len(b) - 1)], b) for a, b in pairs]
 
 
-def slow_nats(model: Transformer, ids: list[int]) -> float:
+def slow_nats(model: Transformer, ids: list[int], length: int = LENGTH) -> float:
     """Return the cost of a document, a token at a time, each with the context it may see."""
     total = 0.0
-    for context, targets in rolling_windows(ids, BOS, LENGTH):
+    for context, targets in rolling_windows(ids, BOS, length):
         for i, target in enumerate(targets):
             with torch.no_grad():
                 logits = model(torch.tensor([context + targets[:i]]))[0, -1]
@@ -58,6 +58,13 @@ def test_scores_are_those_of_the_harness_windows_a_token_at_a_time(name: str) ->
     wanted = [slow_nats(model, ids) for ids in texts]
     assert scores.nats.tolist() == pytest.approx(wanted, rel=1e-6)
     assert scores.tokens.tolist() == list(LENGTHS)
+
+
+def test_windows_may_be_shorter_than_the_context() -> None:
+    model, texts = random_model("gpt2"), documents(*LENGTHS)
+    scores = score_documents(model, texts, [1] * len(texts), bos=BOS, window=10)
+    wanted = [slow_nats(model, ids, length=10) for ids in texts]
+    assert scores.nats.tolist() == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 30, 500, 100_000])

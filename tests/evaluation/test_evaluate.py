@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,8 @@ from seedbed.checkpoints import save_checkpoint
 from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.data.prepared import PreparedDataset
 from seedbed.errors import ConfigError, DataError
-from seedbed.evaluation.evaluate import evaluate
+from seedbed.evaluation import evaluate as module
+from seedbed.evaluation.evaluate import choose_documents, evaluate, evaluate_splits
 from seedbed.runs import RunDir
 from seedbed.tokenizers.base import Tokenizer
 from seedbed.tokenizers.simple import CharTokenizer
@@ -88,6 +90,68 @@ def test_either_split_can_be_measured(model: Path, bytes_of_stories: PreparedDat
     report = evaluate(model, data=bytes_of_stories.folder, split="train")
     assert report.documents == bytes_of_stories.train.num_documents
     assert report.baseline_bits_per_byte is None  # it is known of the validation text only
+
+
+def test_both_splits_are_those_of_each_and_the_gap_between_them(
+    model: Path, bytes_of_stories: PreparedDataset
+) -> None:
+    stages: list[tuple[str, int, int]] = []
+    both = evaluate_splits(
+        model,
+        data=bytes_of_stories.folder,
+        progress=lambda *stage: stages.append(stage),
+    )
+    assert both.val == evaluate(model, data=bytes_of_stories.folder, split="val")
+    assert both.train == evaluate(model, data=bytes_of_stories.folder, split="train")
+    assert both.gap_bits_per_byte == both.val.bits_per_byte - both.train.bits_per_byte
+    assert both.gap_loss == both.val.loss - both.train.loss
+    errors = [both.val.standard_error or 0.0, both.train.standard_error or 0.0]
+    assert both.gap_standard_error == pytest.approx(math.hypot(*errors))
+    assert {split for split, _, _ in stages} == {"val", "train"}
+
+
+def test_a_limit_reads_whole_documents_spread_over_the_split(
+    model: Path, bytes_of_stories: PreparedDataset
+) -> None:
+    shards = bytes_of_stories.train
+    limit = shards.num_tokens // 4
+    report = evaluate(model, data=bytes_of_stories.folder, split="train", limit_tokens=limit)
+    assert report.tokens + report.documents == pytest.approx(limit, rel=0.2)  # an end each
+    chosen = list(choose_documents(shards, limit))
+    assert (chosen[0], chosen[-1]) == (0, shards.num_documents - 1)
+    assert report.documents == len(chosen) == len(set(chosen))
+    assert list(choose_documents(shards, 1)) == [0]
+    assert list(choose_documents(shards, None)) == list(range(shards.num_documents))
+
+
+def test_without_a_limit_a_training_split_is_read_in_part(
+    model: Path, bytes_of_stories: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FEWEST_TRAIN_TOKENS", 1)
+    folder, shards = bytes_of_stories.folder, bytes_of_stories
+    assert shards.train.num_tokens > 3 * shards.val.num_tokens
+    report = evaluate(model, data=folder, split="train")
+    assert report.tokens == pytest.approx(shards.val.num_tokens, rel=0.3)
+    assert evaluate(model, data=folder).documents == shards.val.num_documents
+
+
+def test_a_part_of_the_validation_split_has_no_baseline(
+    model: Path, bytes_of_stories: PreparedDataset
+) -> None:
+    notes: list[str] = []
+    report = evaluate(model, data=bytes_of_stories.folder, limit_tokens=1000, note=notes.append)
+    assert report.baseline_bits_per_byte is None
+    assert report.documents < bytes_of_stories.val.num_documents
+    assert not notes
+
+
+def test_a_limit_must_be_of_a_dataset_and_positive(
+    model: Path, bytes_of_stories: PreparedDataset
+) -> None:
+    with pytest.raises(ConfigError, match="`--limit-tokens` is for a dataset"):
+        evaluate(model, text="x.txt", limit_tokens=5)
+    with pytest.raises(ConfigError, match="`limit_tokens` is 0 but must be 1 or more"):
+        evaluate(model, data=bytes_of_stories.folder, limit_tokens=0)
 
 
 def test_a_dataset_of_another_tokenizer_gives_the_same_figures(

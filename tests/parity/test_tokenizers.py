@@ -12,8 +12,10 @@ from transformers import AutoTokenizer
 from seedbed.tokenizers.bpe import train_bpe
 from seedbed.tokenizers.load import load_tokenizer
 from seedbed.tokenizers.pretrained import load_gpt2
+from seedbed.tokenizers.sentencepiece import SPECIAL, SentencePieceTokenizer, train_sentencepiece
 from seedbed.tokenizers.simple import ByteTokenizer, CharTokenizer
 from seedbed.tokenizers.unicode_classes import LETTER, NUMBER, OTHER, SPACE, class_of_code_point
+from sentencepiece_models import LLAMA, T5, train_model
 
 PIECES = [
     "'s",
@@ -45,6 +47,12 @@ PIECES += [
     "</",
     "=====",
     "_",
+]
+PIECES += ["\u0301\u0323", "👨\u200d👩\u200d👧", "👍🏽", "🇬🇧", "\ue000", "\ufffe", "\U0010ffff"]
+PIECES += ["\u2581", "\u2585", " " * 40, "<0x41>", "ﬁ", "½", "ｶﾞ", "\u3000", "\x01", "\ufeff"]
+SPECIAL_LOOKING = [
+    *("<|endoftext|>", "<|user|>hi", "<user>", "<bos>so", "the<eos>", "<s></s>", "a <unk> b"),
+    *("<assistant><system>", "<pad>", "<0x0A>", "\u2581</s>", "<s", " <|system|> <s> "),
 ]
 SENTENCES = [
     f'Once upon a time there were {i} foxes; they didn\'t say "é"…\n\n' for i in range(300)
@@ -82,14 +90,20 @@ def gpt2(real_data):
         yield load_gpt2(), tiktoken.get_encoding("gpt2")
 
 
-@pytest.fixture(params=["byte", "char", "bpe", "gpt2"])
-def tokenizer(request, random_texts):
+@pytest.fixture(params=["byte", "char", "bpe", "sentencepiece", "llama.model", "t5.model", "gpt2"])
+def tokenizer(request, random_texts, tmp_path_factory):
     if request.param == "byte":
         return ByteTokenizer()
     if request.param == "char":  # half of the texts hold characters that it does not know
         return CharTokenizer(sorted(set("".join(random_texts[::2]))))
     if request.param == "bpe":
         return train_bpe(SENTENCES + random_texts[::2], 1000)
+    if request.param == "sentencepiece":
+        return train_sentencepiece(SENTENCES * 9 + random_texts[::20], 1000)
+    if request.param.endswith(".model"):
+        settings = {"llama.model": LLAMA, "t5.model": T5}[request.param]
+        path = tmp_path_factory.mktemp("models") / request.param
+        return load_tokenizer(train_model(path, SENTENCES, **settings))
     return request.getfixturevalue("gpt2")[0]
 
 
@@ -108,7 +122,8 @@ def test_transformers_gives_the_same_ids_and_text(tokenizer, random_texts, tmp_p
     assert_same_ids(tokenizer, stock, random_texts)
     assert len(stock) == tokenizer.vocab_size
     ids, lengths = tokenizer.encode_documents(random_texts)
-    expected = [[*stock.encode(text), stock.eos_token_id] for text in random_texts]
+    own_bos = [stock.bos_token_id] if stock.bos_token_id != stock.eos_token_id else []
+    expected = [[*own_bos, *stock.encode(text), stock.eos_token_id] for text in random_texts]
     assert lengths == [len(document) for document in expected]
     assert np.array_equal(ids, np.concatenate(expected))
 
@@ -117,10 +132,13 @@ def test_transformers_knows_the_special_tokens(tokenizer, tmp_path):
     tokenizer.save(tmp_path)
     stock = AutoTokenizer.from_pretrained(tmp_path)
     special = tokenizer.special
-    assert stock.eos_token_id == stock.bos_token_id == special.eos
+    assert (stock.bos_token_id, stock.eos_token_id) == (special.bos, special.eos)
     chat = [special.user, special.assistant, special.system]
-    assert stock.convert_tokens_to_ids(["<|user|>", "<|assistant|>", "<|system|>"]) == chat
-    assert {special.eos, *chat} <= set(stock.all_special_ids)
+    trained = isinstance(tokenizer, SentencePieceTokenizer)
+    names = ["<user>", "<assistant>", "<system>"]
+    names = names if trained else ["<|user|>", "<|assistant|>", "<|system|>"]
+    assert stock.convert_tokens_to_ids(names) == chat
+    assert {special.bos, special.eos, *chat} <= set(stock.all_special_ids)
     ids = [*chat, special.eos, *tokenizer.encode("the")]
     assert stock.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids)
 
@@ -133,13 +151,30 @@ def test_what_transformers_saves_again_loads_as_the_same(tokenizer, tmp_path):
     assert loaded.fingerprint() == tokenizer.fingerprint()
 
 
+def test_text_that_looks_special_stays_text(tokenizer):
+    special = tokenizer.special
+    never = {special.bos, special.eos, special.user, special.assistant, special.system}
+    for text in SPECIAL_LOOKING:
+        assert not never & set(tokenizer.encode(text)), text
+        if tokenizer.kind in ("byte", "bpe", "gpt2") or isinstance(
+            tokenizer, SentencePieceTokenizer
+        ):
+            assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
 def test_any_ids_decode_alike(tokenizer, tmp_path):
-    """Ids that no text gives, whose bytes are broken UTF-8."""
+    """Ids that no text gives, whose bytes are broken UTF-8.
+
+    Not those of bytes in SentencePiece's kind: of a broken run of them, stock software shows a
+    U+FFFD for every byte, whole characters too.
+    """
     tokenizer.save(tmp_path)
     stock = AutoTokenizer.from_pretrained(tmp_path)
     source = random.Random(7)
     for _ in range(300):
         ids = source.choices(range(tokenizer.vocab_size), k=20)
+        if isinstance(tokenizer, SentencePieceTokenizer):
+            ids = [i for i in ids if i not in range(len(SPECIAL), len(SPECIAL) + 256)]
         assert stock.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids)
 
 

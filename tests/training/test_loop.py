@@ -15,6 +15,7 @@ from seedbed.errors import DataError
 from seedbed.evaluation.bits_per_byte import DocumentScores
 from seedbed.files import read_json, read_json_lines
 from seedbed.runs import RunDir
+from seedbed.tokenizers.simple import ByteTokenizer
 from seedbed.training import loop
 from seedbed.training.loop import RunResult, TrainState
 from seedbed.training.pretrain import fixed_part
@@ -26,6 +27,7 @@ def test_metrics_have_the_keys_others_script_against(trained: Trained, tmp_path:
     trained()
     lines = read_json_lines(tmp_path / "run" / "metrics.jsonl")
     keys = "step train_loss val_loss val_bits_per_byte lr grad_norm tokens tokens_per_second mfu"
+    keys += " data_share"
     for line in lines:
         assert set(line) == {*keys.split(), "seconds", "timestamp"}
         assert line["tokens"] == line["step"] * 4 * 32
@@ -104,10 +106,12 @@ def test_a_skipped_step_does_not_hide_the_losses_beside_it(
 
 
 def test_a_fixed_part_has_no_more_tokens_than_asked(tmp_path: Path) -> None:
+    special = ByteTokenizer().special
+
     def part(sizes: list[int], tokens: int) -> list[int]:
         offsets = np.cumsum([0, *sizes])
         shards = TokenShards(np.arange(offsets[-1], dtype=np.uint16), offsets)
-        return [len(document) for document in fixed_part(shards, tokens)]
+        return [len(document) for document in fixed_part(shards, tokens, special)]
 
     assert part([5000], 100) == [100]
     assert part([11] * 100, 33) == [10, 10, 10]

@@ -63,6 +63,21 @@ def test_decay_shrinks_matrices_of_blocks_only(kind: str) -> None:
         assert torch.allclose(parameter, shrunk, atol=1e-7), name
 
 
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_decay_shrinks_embeddings_where_asked(kind: str) -> None:
+    model = random_model("gpt2-untied")
+    decay = settings(kind, weight_decay=0.5, decay_embeddings=True)
+    optimizer = Optimizer(model, decay)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0.5)
+    for name, parameter in model.named_parameters():
+        rate = 0.02 if kind == "muon" and name.startswith("blocks.") else 0.01
+        shrunk = before[name] * (1 - 0.5 * rate * 0.5 if parameter.ndim == 2 else 1.0)
+        assert torch.allclose(parameter, shrunk, atol=1e-7), name
+
+
 # --- AdamW
 
 

@@ -11,10 +11,11 @@ from seedbed.config import build, read_yaml, to_yaml
 from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.data.prepared import PreparedDataset
 from seedbed.distributed import World, join_world
-from seedbed.errors import ConfigError
+from seedbed.errors import ConfigError, DataError
 from seedbed.model.config import ModelSettings
 from seedbed.model.transformer import Transformer
 from seedbed.training.config import Horizon, TrainConfig
+from seedbed.training.costs import estimate_memory
 from seedbed.training.resolve import resolve, steps_for, with_steps
 
 
@@ -167,6 +168,35 @@ def test_a_micro_batch_that_does_not_divide_is_refused(dataset: PreparedDataset)
 def test_a_context_larger_than_a_batch_still_has_a_row(dataset: PreparedDataset) -> None:
     made = resolved(dataset, model={"context_length": 8192}, horizon="5 steps")
     assert made.batch_size == 1
+
+
+# --- windows shorter than the context
+
+
+def test_a_window_is_the_context_unless_said(dataset: PreparedDataset) -> None:
+    assert resolved(dataset, horizon="9 steps").window == 64
+
+
+def test_steps_of_a_window_have_fewer_tokens(dataset: PreparedDataset) -> None:
+    made = resolved(dataset, window=16, batch_size=4, horizon=f"{12 * 4 * 16} tokens")
+    assert (made.window, made.model.context_length, made.horizon) == (16, 64, "12 steps")
+    assert resolve(made, dataset, World()) == made
+    shape = made.model.resolve(dataset.tokenizer.vocab_size)
+    assert made.tokens_per_step(shape) == 4 * 16
+    whole = estimate_memory(shape, made.model_copy(update={"window": None}))
+    assert estimate_memory(shape, made).activations == pytest.approx(whole.activations / 4)
+
+
+def test_a_window_beyond_the_positions_is_refused(dataset: PreparedDataset) -> None:
+    with pytest.raises(ConfigError, match="`window` is 65 tokens, but the model has 64 positions"):
+        resolved(dataset, window=65)
+
+
+def test_a_text_that_has_a_window_needs_no_whole_context(dataset: PreparedDataset) -> None:
+    context = {"context_length": 10**6}
+    with pytest.raises(DataError, match="too few for a context of 1,000,000"):
+        resolved(dataset, model=context, horizon="5 steps")
+    assert resolved(dataset, model=context, window=64, horizon="5 steps").window == 64
 
 
 # --- going on from weights

@@ -419,14 +419,14 @@ def test_a_stop_before_the_first_step_trains_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = pretrain._set_up
+    original = pretrain.set_up
 
     def signalling(*args: Any) -> loop.Job:
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pretrain, "_set_up", signalling)
+        patched.setattr(pretrain, "set_up", signalling)
         result = trained(horizon=horizon)
     assert (result.state, result.step) == ("stopped", 0)
     assert RunDir(tmp_path / "run").read_status()["state"] == "stopped"

@@ -23,9 +23,15 @@ INTERRUPTED = 130
 COMMANDS = {
     "demo": "Sample text, tokenizer, training, evaluation, stories: all in a few minutes.",
     "prepare": "Turn text into a dataset of tokens.",
+    "tokenizer": "Compare tokenizers on a text.",
     "train": "Train a model on a prepared dataset.",
-    "eval": "Measure how well a model predicts a text.",
+    "recipes": "List ready settings for `train`, or print one.",
+    "eval": "Measure how well a model predicts a text, or what it writes.",
     "generate": "Write text with a model.",
+    "push": "Upload a model to the Hugging Face Hub.",
+    "plot": "Draw the training and validation curves of runs.",
+    "runs": "List runs: their state, size, data, and best score.",
+    "doctor": "Say what this machine can do, what a run would cost, or what is wrong with a run.",
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,35 +13,55 @@ if TYPE_CHECKING:
     from seedbed.config import Tree
     from seedbed.training.loop import RunResult
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 UNITS = ("steps", "tokens", "epochs", "minutes")
+
+
+SETTINGS = (
+    click.option("--data", type=click.Path(), help="Prepared dataset."),
+    click.option(
+        "--out", type=click.Path(), help="Run folder.  [default: runs/NAME OF THE DATASET]"
+    ),
+    click.option(
+        "--model", metavar="PRESET|FILE", help="modern (default), llama, gpt2, relu2, a file."
+    ),
+    click.option("--size", help="Parameters: 1m, 0.8m, 100m, tiny, small, medium."),
+    click.option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="Settings to start from: one of `seedbed recipes`, or a YAML file.",
+    ),
+    click.option(
+        "--from",
+        "from_checkpoint",
+        metavar="CHECKPOINT",
+        help="Go on from these weights, in a new run.",
+    ),
+    click.option("--steps", type=int, help="Train for so many steps."),
+    click.option("--tokens", type=float, help="Train on so many tokens."),
+    click.option("--epochs", type=float, help="Train on the text so many times."),
+    click.option("--minutes", type=float, help="Train for at most so long.  [default: 10]"),
+    click.option("--precision", help="auto (default), fp32, tf32, bf16 or fp16."),
+    click.option("--compile", "compile_", help="auto (default), on or off."),
+    click.option("--seed", type=int, help="Of weights, order and dropout.  [default: 1337]"),
+    click.option("--checkpoint-every", type=int, help="Steps between checkpoints."),
+    click.option("--eval-every", type=int, help="Steps between evaluations."),
+)
+
+
+def settings_options(command: F) -> F:
+    """Give a command the options that say what to train; `layers` reads them."""
+    for option in reversed(SETTINGS):
+        command = option(command)
+    return command
 
 
 @click.command(
     "train",
     epilog="Example: seedbed train --data data/stories --out runs/stories --minutes 10",
 )
-@click.option("--data", type=click.Path(), help="Prepared dataset.")
-@click.option("--out", type=click.Path(), help="Run folder.  [default: runs/NAME OF THE DATASET]")
-@click.option(
-    "--model", metavar="PRESET|FILE", help="modern (default), llama, gpt2, relu2, a file."
-)
-@click.option("--size", help="Parameters: 1m, 0.8m, 100m, tiny, small, medium.")
-@click.option("--recipe", metavar="NAME|FILE", help="Settings to start from, in YAML.")
-@click.option(
-    "--from",
-    "from_checkpoint",
-    metavar="CHECKPOINT",
-    help="Go on from these weights, in a new run.",
-)
-@click.option("--steps", type=int, help="Train for so many steps.")
-@click.option("--tokens", type=float, help="Train on so many tokens.")
-@click.option("--epochs", type=float, help="Train on the text so many times.")
-@click.option("--minutes", type=float, help="Train for at most so long.  [default: 10]")
-@click.option("--precision", help="auto (default), fp32, tf32, bf16 or fp16.")
-@click.option("--compile", "compile_", help="auto (default), on or off.")
-@click.option("--seed", type=int, help="Of weights, order and dropout.  [default: 1337]")
-@click.option("--checkpoint-every", type=int, help="Steps between checkpoints.")
-@click.option("--eval-every", type=int, help="Steps between evaluations.")
+@settings_options
 @click.option(
     "--resume",
     type=click.Choice(["auto", "never"]),
@@ -86,9 +107,10 @@ def layers(settings: tuple[str, ...], options: dict[str, Any]) -> list[Tree]:
 
     from seedbed.config import merge, parse_overrides
     from seedbed.errors import ConfigError
+    from seedbed.recipes import recipe_settings
 
     given: Tree = {key: value for key, value in options.items() if value is not None}
-    recipe = _recipe(given.pop("recipe")) if "recipe" in given else {}
+    recipe = recipe_settings(given.pop("recipe")) if "recipe" in given else {}
     asked = [unit for unit in UNITS if unit in given]
     if len(asked) > 1:
         raise ConfigError(f"--{asked[0]} and --{asked[1]} both say how long to train: give one.")
@@ -109,25 +131,6 @@ def layers(settings: tuple[str, ...], options: dict[str, Any]) -> list[Tree]:
     if data is None:
         raise ConfigError("`--data` is missing: a folder that `seedbed prepare` made.")
     return [{"out": str(Path("runs") / Path(str(data)).name)}, recipe, tree, overrides]
-
-
-def _recipe(name: str) -> Tree:
-    """Return the settings of a recipe file, or of a recipe that ships with Seedbed."""
-    from importlib.resources import as_file, files
-    from pathlib import Path
-
-    from seedbed.config import read_yaml
-    from seedbed.errors import ConfigError, did_you_mean
-
-    if Path(name).is_file():
-        return read_yaml(Path(name))
-    folder = files("seedbed.recipes")
-    shipped = [f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")]
-    if name in shipped:
-        with as_file(folder / f"{name}.yaml") as path:
-            return read_yaml(path)
-    hint = did_you_mean(name, shipped) or (f" Recipes: {', '.join(shipped)}." if shipped else "")
-    raise ConfigError(f"`--recipe` is {name!r}: no such file, and no recipe of that name.{hint}")
 
 
 def _model(model: str | None, size: str | None) -> Tree:

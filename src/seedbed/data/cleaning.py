@@ -1,4 +1,6 @@
-"""Which documents are kept: no empty ones, no broken text, no copies; every drop is counted.
+"""Which documents are kept: no empty ones, no broken text, no copies, none that the filters name.
+
+Every drop is counted.
 
 A document's content hash (64 bits of BLAKE2b) decides whether it was seen before, and on which side
 of the split it goes; so copies cannot stand on both sides. At 64 bits, a million documents hold
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from seedbed.data.documents import Document
 from seedbed.data.drops import BROKEN_UTF8, EMPTY, EXACT, IN_VALIDATION, NEAR, Drops
+from seedbed.data.filters import Filters
 from seedbed.data.near_duplicates import NearDuplicates
 from seedbed.data.seen_hashes import SeenHashes
 from seedbed.errors import DataError
@@ -45,8 +48,15 @@ class Cleaner:
     {'empty': 1, 'exact duplicate': 1}
     """
 
-    def __init__(self, dedup: Dedup = "exact", *, drops: Drops | None = None) -> None:
+    def __init__(
+        self,
+        dedup: Dedup = "exact",
+        *,
+        filters: Filters | None = None,
+        drops: Drops | None = None,
+    ) -> None:
         self.drops = drops if drops is not None else Drops()
+        self._filters = filters or Filters()
         self._seen = SeenHashes() if dedup != "none" else None
         self._near = NearDuplicates() if dedup == "near" else None
         self._validation = SeenHashes()
@@ -66,7 +76,9 @@ class Cleaner:
             return self._drop(BROKEN_UTF8, document)
         if not data:
             return self._drop(EMPTY, document)
-        reason = self._copy_of_another(document, content_hash(data), validation=validation)
+        reason = self._filters.reason_to_drop(document.text) or self._copy_of_another(
+            document, content_hash(data), validation=validation
+        )
         if reason:
             return self._drop(reason, document)
         self._kept += 1

@@ -1,20 +1,82 @@
-"""How files are opened, by the last suffix of their names."""
+"""How compressed streams are read, by the last suffix of their names."""
 
 # pyright: strict
 
 from __future__ import annotations
 
-import gzip
+import bz2
 import io
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
 
-# What reading a damaged or cut file raises.
-DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+_READ_BYTES = 1 << 14
+
+
+class DamageError(Exception):
+    """A compressed stream is damaged, or ends too early."""
+
+
+class _Decompressor(Protocol):
+    """Takes one frame (gzip: member; bz2, xz: stream) apart."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+# To add a compression, add a line.
+COMPRESSIONS: dict[str, Callable[[], _Decompressor]] = {
+    ".bz2": bz2.BZ2Decompressor,
+    ".gz": lambda: cast(_Decompressor, zlib.decompressobj(wbits=31)),
+    ".xz": lzma.LZMADecompressor,
+    ".zst": lambda: cast(_Decompressor, zstandard.ZstdDecompressor().decompressobj()),
+}
+_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+
+
+def decompressed(stream: BinaryIO, compression: str) -> BinaryIO:
+    """Return a stream of what `stream` holds; "" is no compression.
+
+    Reading from it raises DamageError for a stream that is damaged or cut short, which the
+    libraries' own readers do not all tell.
+
+    >>> import gzip
+    >>> decompressed(io.BytesIO(gzip.compress(b"one ") + gzip.compress(b"two")), ".gz").read()
+    b'one two'
+    """
+    if not compression:
+        return stream
+    chunks = _chunks(stream, COMPRESSIONS[compression])
+    return cast(BinaryIO, io.BufferedReader(_ChunkStream(chunks), 1 << 18))
+
+
+def _chunks(stream: BinaryIO, start_frame: Callable[[], _Decompressor]) -> Iterator[bytes]:
+    """Yield what all frames of the stream hold."""
+    frame = start_frame()
+    while data := stream.read(_READ_BYTES):
+        while data:
+            if frame.eof:
+                data = data.lstrip(b"\0")  # frames may be padded
+                if not data:
+                    break
+                frame = start_frame()
+            yield _decompress(frame, data)
+            data = frame.unused_data if frame.eof else b""
+    if not frame.eof:
+        raise DamageError("it ends before its data does")
+
+
+def _decompress(frame: _Decompressor, data: bytes) -> bytes:
+    try:
+        return frame.decompress(data)
+    except _ERRORS as error:
+        raise DamageError(str(error)) from error
 
 
 class _ChunkStream(io.RawIOBase):
@@ -37,37 +99,3 @@ class _ChunkStream(io.RawIOBase):
         buffer[:size] = self._left[:size]
         self._left = self._left[size:]
         return size
-
-
-def _open_plain(path: Path) -> BinaryIO:
-    return path.open("rb")
-
-
-def _open_gzip(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb"))
-
-
-def _open_zstd(path: Path) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(_ChunkStream(_zstd_chunks(path)), 1 << 18))
-
-
-def _zstd_chunks(path: Path) -> Iterator[bytes]:
-    """Yield what the file's frames hold; zstandard's own reader is silent about a cut file."""
-    frame = None
-    with path.open("rb") as file:
-        while data := file.read(1 << 14):
-            while data:
-                frame = frame or zstandard.ZstdDecompressor().decompressobj()
-                yield frame.decompress(data)
-                data = frame.unused_data if frame.eof else b""
-                frame = None if frame.eof else frame
-    if frame is not None:
-        raise EOFError("the last zstd frame is not whole")
-
-
-# To add a compression, add a line.
-COMPRESSIONS: dict[str, Callable[[Path], BinaryIO]] = {
-    "": _open_plain,
-    ".gz": _open_gzip,
-    ".zst": _open_zstd,
-}

@@ -1,29 +1,24 @@
 """Any SOURCE to a stream of documents.
 
-A SOURCE is a file, a folder, a glob, or a name with a scheme, such as `sample:stories`. To add a
-scheme, add a line to SCHEMES; kinds of files and compressions are in formats.py.
+A SOURCE is a file, a folder or a glob, here (local_files.py) or at an address such as `s3://...`
+(remote.py); or a name with a scheme, such as `sample:stories`. To add a scheme, add a line to
+SCHEMES; kinds of files and compressions are in formats.py.
 """
 
 from __future__ import annotations
 
-import difflib
-import glob
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
-from seedbed.data.compressions import COMPRESSIONS
 from seedbed.data.drops import Drops
-from seedbed.data.formats import (
-    FORMATS,
-    Piece,
-    ReadOptions,
-    kind_of_file,
-    read_file,
-)
+from seedbed.data.hub import hub_dataset
+from seedbed.data.local_files import local_files
+from seedbed.data.nanogpt import nanogpt_tokens
+from seedbed.data.pieces import Part, Piece, ReadOptions, Source
+from seedbed.data.remote import is_remote, remote_files
 from seedbed.data.samples import sample_stories
 from seedbed.errors import DataError
 
@@ -49,42 +44,18 @@ class Document:
         return f"{self.source} line {self.line:,}"
 
 
-@dataclass(frozen=True)
-class Part:
-    """One file of a source, or the whole of a generated one."""
-
-    name: str
-    size: int  # bytes of the file; 0 for a generated source
-    modified: int  # nanoseconds, as the file system tells it
-    pieces: Callable[[ReadOptions, Drops], Iterator[Piece]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """What one SOURCE argument stands for."""
-
-    name: str
-    parts: tuple[Part, ...]
-
-    def facts(self) -> dict[str, str | int]:
-        """Return what a manifest says of the source."""
-        size = sum(part.size for part in self.parts)
-        return {"name": self.name, "parts": len(self.parts), "bytes": size}
-
-    @property
-    def modified(self) -> int:
-        """When the youngest file was changed, in nanoseconds."""
-        return max(part.modified for part in self.parts)
-
-
 def read_documents(
     sources: Sequence[Source],
     options: ReadOptions | None = None,
     *,
     limit: int | None = None,
+    limit_bytes: int | None = None,
     drops: Drops | None = None,
 ) -> Iterator[Document]:
-    """Yield the documents of all sources in order, at most `limit`, stripped of outer white space.
+    """Yield the documents of all sources in order, stripped of outer white space.
+
+    At most `limit` of them, and of all of them at most `limit_bytes` of UTF-8: reading ends before
+    the first document that would be beyond.
 
     A source with fewer than 50 documents is cut at blank lines into blocks of about 4 KB, and these
     are its documents. Records that hold no text are counted in `drops`. Empty documents are
@@ -97,7 +68,21 @@ def read_documents(
     options = options or ReadOptions()
     drops = drops if drops is not None else Drops()
     documents = (d for source in sources for d in _documents_of(source, options, drops))
-    return islice(documents, limit)
+    return islice(documents if limit_bytes is None else _within(documents, limit_bytes), limit)
+
+
+def _within(documents: Iterable[Document], limit_bytes: int) -> Iterator[Document]:
+    size = 0
+    for document in documents:
+        length = len(document.text.encode("utf-8", "surrogatepass"))
+        if size + length > limit_bytes:
+            if not size:
+                raise DataError(
+                    f"`limit_bytes` is {limit_bytes:,}, but {document.place} alone has {length:,}."
+                )
+            return
+        size += length
+        yield document
 
 
 def _documents_of(source: Source, options: ReadOptions, drops: Drops) -> Iterator[Document]:
@@ -187,51 +172,11 @@ def find_sources(names: Iterable[str]) -> list[Source]:
 
 def _find_source(name: str) -> Source:
     scheme, colon, rest = name.partition(":")
+    if is_remote(name):
+        return Source(name, remote_files(name))
     if colon and scheme in SCHEMES:
         return Source(name, (SCHEMES[scheme](rest),))
-    path = Path(name).expanduser()
-    if path.is_dir():
-        files = [p for p in sorted(path.rglob("*")) if p.is_file() and not _is_hidden(p, path)]
-        return Source(name, _parts_of_folder(name, files))
-    if path.is_file():
-        return Source(name, (_file_part(path),))
-    if glob.has_magic(name):
-        found = [Path(p) for p in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-        return Source(name, _parts_of_folder(name, [p for p in found if p.is_file()]))
-    raise DataError(f"SOURCE `{name}` does not exist.{_nearest_file(path)}")
-
-
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-def _parts_of_folder(name: str, files: Sequence[Path]) -> tuple[Part, ...]:
-    known = [path for path in files if kind_of_file(path)]
-    if not known:
-        others = sorted({path.suffix or path.name for path in files})[:8]
-        seen = f"; it has {', '.join(others)}" if others else ""
-        raise DataError(f"SOURCE `{name}` has no file of a known kind ({_known_kinds()}){seen}.")
-    return tuple(_file_part(path) for path in known)
-
-
-def _file_part(path: Path) -> Part:
-    if not kind_of_file(path):
-        raise DataError(f"SOURCE `{path}` is not of a known kind: {_known_kinds()}.")
-    facts = path.stat()
-    return Part(str(path), facts.st_size, facts.st_mtime_ns, partial(read_file, path))
-
-
-def _known_kinds() -> str:
-    compressions = " or ".join(c for c in COMPRESSIONS if c)
-    return f"{' '.join(FORMATS)}, each also {compressions}"
-
-
-def _nearest_file(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f" There is no folder {path.parent} either."
-    siblings = [p.name for p in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, siblings, n=1)
-    return f" Did you mean {path.parent / near[0]}?" if near else ""
+    return Source(name, local_files(name))
 
 
 def _sample(rest: str) -> Part:
@@ -252,4 +197,9 @@ def _sample_pieces(count: int, options: ReadOptions, drops: Drops) -> Iterator[P
     return (Piece(text, number, last=True) for number, text in enumerate(stories, start=1))
 
 
-SCHEMES: dict[str, Callable[[str], Part]] = {"sample": _sample}
+# To add a kind of source, add a line: what follows the colon of its name, to its text.
+SCHEMES: dict[str, Callable[[str], Part]] = {
+    "sample": _sample,
+    "hf": hub_dataset,
+    "nanogpt": nanogpt_tokens,
+}

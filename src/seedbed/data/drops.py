@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 MALFORMED = "malformed JSON"
+MALFORMED_ROW = "malformed row"
 NO_TEXT = "no text field"
 BROKEN_UTF8 = "broken UTF-8"
 EMPTY = "empty"
 EXACT = "exact duplicate"
 NEAR = "near duplicate"
+TOO_SHORT = "too short"
+TOO_LONG = "too long"
+REPETITIVE = "repetitive"
+OTHER_LANGUAGE = "other language"
 IN_VALIDATION = "also in the validation source"
 
 

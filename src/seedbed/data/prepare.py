@@ -5,25 +5,29 @@ Everything streams; workplace.py says how an interrupted run continues.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 import seedbed
 from seedbed.config import Settings
 from seedbed.data.cleaning import DROPPED, Cleaner, Dedup, content_hash
-from seedbed.data.documents import Document, Source, find_sources, read_documents
+from seedbed.data.documents import Document, find_sources, read_documents
 from seedbed.data.drops import Drops
 from seedbed.data.encode_worker import dtype_for
 from seedbed.data.encoding import Block, encode_blocks
-from seedbed.data.formats import ReadOptions
+from seedbed.data.filters import Filters
+from seedbed.data.near_duplicates import THRESHOLD
 from seedbed.data.ngrams import measure_baseline
+from seedbed.data.normalise import Normaliser, UnicodeForm
+from seedbed.data.pieces import ReadOptions, Source
 from seedbed.data.prepared import PreparedDataset, open_dataset
 from seedbed.data.survey import Samples, Survey, Surveyor
 from seedbed.data.token_shards import ShardWriter, Split, Written
@@ -35,6 +39,7 @@ from seedbed.tokenizers.base import Tokenizer
 from seedbed.tokenizers.bpe import train_bpe
 from seedbed.tokenizers.load import load_tokenizer
 from seedbed.tokenizers.pretrained import load_gpt2
+from seedbed.tokenizers.sentencepiece import train_sentencepiece
 from seedbed.tokenizers.simple import ByteTokenizer, CharTokenizer
 
 Progress = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all where known
@@ -50,24 +55,48 @@ TOKENIZERS: dict[str, Callable[[Samples, int], Tokenizer]] = {
     "bpe": lambda samples, vocab_size: train_bpe(
         (text.decode("utf-8", "ignore") for text in samples.training), vocab_size
     ),
+    "sentencepiece": lambda samples, vocab_size: train_sentencepiece(
+        (text.decode("utf-8", "ignore") for text in samples.training), vocab_size
+    ),
     "gpt2": lambda _samples, _vocab_size: load_gpt2(),
 }
+
+
+def parse_bytes(size: object) -> object:
+    """Return the bytes that a size such as "10m" names; what is not text, as it is.
+
+    >>> parse_bytes("10m"), parse_bytes("500k"), parse_bytes("1.5g"), parse_bytes(7)
+    (10000000, 500000, 1500000000, 7)
+    """
+    if not isinstance(size, str):
+        return size
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)b?", size.strip().lower().replace("_", ""))
+    if not match:
+        raise ValueError(f"`limit_bytes` is {size!r}. Write a count of bytes, such as 10m or 500k.")
+    return round(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[match[2]])
 
 
 class PrepareConfig(Settings):
     """What to make a dataset of, and how."""
 
-    sources: tuple[str, ...] = Field(min_length=1)  # files, folders, globs, sample:stories
+    sources: tuple[str, ...] = Field(min_length=1)  # files, folders, globs, addresses, sample:...
     out: Path
-    tokenizer: str = "bpe"  # byte, char, bpe, gpt2, or a path to a tokenizer or a prepared dataset
-    vocab_size: int = 4096  # of a bpe
-    val: tuple[str, ...] = ()  # validation text of its own; all of `sources` is then for training
+    tokenizer: str = "bpe"  # one of TOKENIZERS, or a path to a tokenizer or a prepared dataset
+    vocab_size: int = 4096  # of a bpe or sentencepiece
+    # Validation text of its own; all of `sources` is then for training. Where neither it nor
+    # `val_fraction` is given, nanogpt:FOLDER brings the one that nanoGPT held out.
+    val: tuple[str, ...] = ()
     val_fraction: float | None = Field(default=None, gt=0, lt=1)  # None: by size, 10 % to 0.5 %
-    text_field: str = "text"  # of JSON records and parquet rows
+    text_field: str = "text"  # of JSON records, and of rows
     document_separator: str | None = Field(
         default=None, min_length=1
     )  # None: lines of <|endoftext|>
     limit_documents: int | None = Field(default=None, ge=1)  # read at most so many from `sources`
+    # Read at most so many bytes of UTF-8 from `sources`; 10m and the like are understood.
+    limit_bytes: Annotated[int | None, BeforeValidator(parse_bytes)] = Field(default=None, ge=1)
+    unicode: UnicodeForm | None = None  # None: text stays as it is
+    newlines: bool = False  # make all line ends LF
+    filters: Filters = Filters()
     dedup: Dedup = "exact"
     workers: int | None = Field(default=None, ge=1)  # None: the cores, or one for a small text
     seed: int = 0  # of sample:stories
@@ -122,8 +151,11 @@ class _Job:
     def __init__(self, config: PrepareConfig, progress: Progress) -> None:
         self.config = config
         self.progress = progress
+        self.normaliser = Normaliser(config.unicode, config.newlines)
         self.sources = find_sources(config.sources)
-        self.validation_sources = find_sources(config.val)
+        own = [part.validation for source in self.sources for part in source.parts]
+        brought = [name for name in own if name] if config.val_fraction is None else []
+        self.validation_sources = find_sources(config.val or brought)
         self.all_sources: list[Source] = [*self.validation_sources, *self.sources]
         self.settings = config.model_dump(mode="json", exclude={"out", "workers", "overwrite"})
         if config.tokenizer not in TOKENIZERS:  # its file may change behind the path
@@ -131,12 +163,20 @@ class _Job:
             self.settings["tokenizer_fingerprint"] = fingerprint
 
     def documents(self, split: Split, drops: Drops) -> Iterator[Document]:
-        """Yield the documents of the validation sources, or of the others."""
+        """Yield the documents of the validation sources, or of the others, normalised."""
         config = self.config
         options = ReadOptions(config.text_field, config.document_separator, config.seed)
         if split == "val":
-            return read_documents(self.validation_sources, options, drops=drops)
-        return read_documents(self.sources, options, limit=config.limit_documents, drops=drops)
+            found = read_documents(self.validation_sources, options, drops=drops)
+        else:
+            found = read_documents(
+                self.sources,
+                options,
+                limit=config.limit_documents,
+                limit_bytes=config.limit_bytes,
+                drops=drops,
+            )
+        return self.normaliser.each(found)
 
 
 def _survey(job: _Job, place: Workplace) -> None:
@@ -145,7 +185,9 @@ def _survey(job: _Job, place: Workplace) -> None:
     job.progress("reading", 0, None)
     with place.hashes.open("wb") as hashes:
         surveyor = Surveyor(
-            Cleaner(config.dedup, drops=drops), hashes, characters=config.tokenizer == "char"
+            Cleaner(config.dedup, filters=config.filters, drops=drops),
+            hashes,
+            characters=config.tokenizer == "char",
         )
         for split in ("val", "train"):
             for kept in surveyor.read(job.documents(split, drops), split):
@@ -156,6 +198,7 @@ def _survey(job: _Job, place: Workplace) -> None:
     tokenizer.save(place.dataset)
     job.progress("baseline", 0, None)
     baseline = measure_baseline(samples.training, samples.validation)
+    survey = replace(survey, normalised=job.normaliser.changed)
     write_json(place.survey, {"survey": asdict(survey), "baseline": baseline})
 
 
@@ -258,6 +301,8 @@ def _facts(job: _Job, found: dict[str, Any], written: Written, dataset: Path) ->
         "val": asdict(written.val),
         "documents_read": survey["documents_read"],
         "drops": survey["drops"],
+        "normalised": survey["normalised"],
+        "near_duplicate_threshold": THRESHOLD if job.config.dedup == "near" else None,
         "content": survey["content"],
         "baseline": found["baseline"],
         "sources": [source.facts() for source in job.all_sources],

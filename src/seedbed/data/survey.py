@@ -76,6 +76,7 @@ class Survey:
     threshold: int  # documents with a hash below it are for validation
     content: str  # SHA-256 of the hashes of all documents, in order
     drops: dict[str, dict[str, int | str]]
+    normalised: int = 0  # documents that normalisation changed
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,23 @@ old/            what stood at OUT before, when it was to be replaced
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 import seedbed
-from seedbed.data.documents import Source
+from seedbed.config import differences
+from seedbed.data.pieces import Source
 from seedbed.data.prepared import KIND, PreparedDataset, open_dataset
 from seedbed.errors import DataError
 from seedbed.files import (
     MANIFEST,
     PARTIAL,
     flush_to_disk,
-    is_full_disk,
+    full_disk_explained,
+    held_alone,
     read_json,
     read_manifest,
     seal_folder,
@@ -69,23 +69,16 @@ class Workplace:
         """Return the file that says how far the second pass came."""
         return self.folder / "written.json"
 
-    @contextmanager
-    def alone(self) -> Generator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Keep other processes out. Raises DataError when one is in."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise DataError(f"Another process is preparing {self.out}.") from None
-        try:
-            yield
-        finally:
-            lock.release()
+        problem = DataError(f"Another process is preparing {self.out}.")
+        return held_alone(self.folder / _LOCK, otherwise=problem)
 
     def start_or_continue(self, settings: Mapping[str, Any], sources: Sequence[Source]) -> None:
         """Keep what an interrupted run of the same plan left here; remove everything else."""
-        parts = [[p.name, p.size, p.modified] for source in sources for p in source.parts]
+        parts = [
+            [p.name, p.size, p.modified, p.version] for source in sources for p in source.parts
+        ]
         plan = {"version": seedbed.__version__, "settings": dict(settings), "parts": parts}
         plan_file = self.folder / _PLAN
         if not plan_file.exists() or read_json(plan_file) != plan:
@@ -119,19 +112,15 @@ class Workplace:
         flush_to_disk(self.out.parent)
         self.remove()
 
-    @contextmanager
-    def full_disk_explained(self) -> Generator[None]:
+    def full_disk_explained(self) -> AbstractContextManager[None]:
         """Turn the error of a full disk into a DataError that says what to do."""
-        try:
-            yield
-        except OSError as error:
-            if not is_full_disk(error):
-                raise
-            raise DataError(
+        return full_disk_explained(
+            lambda error: DataError(
                 f"The disk is full ({error.strerror}): {self.folder} needs about "
                 f"{self._bytes_needed() / 1e6:,.0f} MB more. Free some space and run the same "
                 f"command again: it continues. Or remove that folder."
-            ) from error
+            )
+        )
 
     def _bytes_needed(self) -> float:
         """Estimate what is still to be written, a token taking two bytes and standing for three."""
@@ -181,8 +170,7 @@ def _what_changed(
 ) -> list[str]:
     if manifest.get("kind") != KIND:
         return ["the kind of folder"]
-    before = manifest["settings"]
-    changed = [f"`{k}`" for k in settings if before.get(k) != settings[k]]
+    changed = [f"`{key}`" for key in differences(manifest["settings"], dict(settings))]
     sizes = {source["name"]: source for source in manifest["sources"]}
     for source in sources:
         if sizes.get(source.name) != source.facts() or source.modified > since:

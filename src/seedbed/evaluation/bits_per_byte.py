@@ -71,17 +71,19 @@ def score_documents(
     bos: int,
     dtype: torch.dtype = torch.float32,
     batch_tokens: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    window: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> DocumentScores:
     """Return what the model makes of each document (token ids, no document end).
 
-    Each starts from `bos` and is read in disjoint windows of the context length, except that the
-    last keeps its full left context and scores only what is new, as lm-evaluation-harness'
-    `loglikelihood_rolling` does. Computed in `dtype`, `batch_tokens` at a time; by default as many
-    as have logits of 100 MB, 8,192 at most. `progress` gets (tokens done, in all).
+    Each starts from `bos` and is read in disjoint windows of the context length (of `window`
+    tokens where it is given), except that the last keeps its full left context and scores only
+    what is new, as lm-evaluation-harness' `loglikelihood_rolling` does. Computed in `dtype`,
+    `batch_tokens` at a time; by default as many as have logits of 100 MB, 8,192 at most.
+    `progress` gets (tokens done, in all).
     """
     nats = np.zeros(len(documents))
-    length = model.config.context_length
+    length = window or model.config.context_length
     windows = [w for i, ids in enumerate(documents) for w in _windows(i, ids, bos, length)]
     windows.sort(key=lambda w: len(w.ids))
     total, done = sum(w.scored for w in windows), 0
@@ -94,8 +96,8 @@ def score_documents(
     model.compute_dtype = dtype
     try:
         for group in _batches(windows, batch_tokens):
-            for window, cost in zip(group, _score(model, group, device), strict=True):
-                nats[window.document] += cost
+            for scored, cost in zip(group, _score(model, group, device), strict=True):
+                nats[scored.document] += cost
             done += sum(w.scored for w in group)
             if progress:
                 progress(done, total)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from seedbed.checkpoints import Checkpoint, load_checkpoint
 from seedbed.config import read_yaml
@@ -16,12 +20,14 @@ from seedbed.data.documents import find_sources, read_documents
 from seedbed.data.drops import Drops
 from seedbed.data.formats import ReadOptions
 from seedbed.data.prepared import PreparedDataset, open_dataset
-from seedbed.data.token_shards import Split
+from seedbed.data.token_shards import Split, TokenShards
 from seedbed.distributed import join_world
 from seedbed.errors import ConfigError, DataError
 from seedbed.evaluation.bits_per_byte import score_documents
 from seedbed.files import MANIFEST, read_json
 from seedbed.runs import RunDir
+
+_FEWEST_TRAIN_TOKENS = 100_000  # that are read of the training split, where it has them
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,17 @@ class EvalReport:
     baseline_bits_per_byte: float | None  # of the byte n-gram model; None where it is not known
 
 
+@dataclass(frozen=True)
+class SplitsReport:
+    """How well a model predicts what it has seen and what it has not."""
+
+    val: EvalReport
+    train: EvalReport
+    gap_bits_per_byte: float  # val less train: what the model knows of its training text alone
+    gap_standard_error: float | None  # of gap_bits_per_byte
+    gap_loss: float  # nats per token
+
+
 def evaluate(
     checkpoint: Path,
     *,
@@ -46,6 +63,7 @@ def evaluate(
     text_field: str | None = None,
     document_separator: str | None = None,
     split: Split = "val",
+    limit_tokens: int | None = None,
     device: str = "auto",
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] | None = None,
@@ -53,31 +71,89 @@ def evaluate(
 ) -> EvalReport:
     """Return the report of a checkpoint or run on a prepared dataset, or on a text SOURCE.
 
-    With neither, the dataset that the run was trained on. `text_field` and `document_separator` say
-    how `text` is read, as in `prepare`. `note` is told when the tokens of a dataset do not give its
-    text back. Raises ConfigError when there is nothing to evaluate on.
+    With neither, the dataset that the run was trained on. Of a split, about `limit_tokens` are
+    read: whole documents spread over it; by default all of val, and as much of train as val has
+    (100,000 tokens at least). `text_field` and `document_separator` say how `text` is read, as in
+    `prepare`. `note` is told when the tokens of a dataset do not give its text back. Raises
+    ConfigError when there is nothing to evaluate on.
     """
     loaded = load_checkpoint(checkpoint, join_world(device).device)
-    baseline = None
     if text is not None:
-        if data is not None:
-            raise ConfigError("`--data` and `--text` both say what to evaluate on: give one.")
+        if data is not None or limit_tokens is not None:
+            other = "--data" if data is not None else "--limit-tokens"
+            raise ConfigError(f"`{other}` is for a dataset and `--text` for any text: give one.")
         documents = _read_text(text, ReadOptions(text_field or "text", document_separator))
-    elif text_field or document_separator:
+        return _report(loaded, documents, None, dtype, progress)
+    if text_field or document_separator:
         raise ConfigError(
             "`--text-field` and `--document-separator` are for `--text`: give it too."
         )
-    else:
-        dataset = open_dataset(data) if data else _dataset_of_run(loaded)
-        documents = _texts(dataset, split)
+    dataset = open_dataset(data) if data else dataset_of_run(loaded)
+    return _evaluate_split(loaded, dataset, split, limit_tokens, dtype, progress, note)
+
+
+def evaluate_splits(
+    checkpoint: Path,
+    *,
+    data: Path | None = None,
+    limit_tokens: int | None = None,
+    device: str = "auto",
+    dtype: torch.dtype = torch.float32,
+    progress: Callable[[str, int, int], object] = lambda split, done, total: None,  # noqa: ARG005
+    note: Callable[[str], object] = warnings.warn,
+) -> SplitsReport:
+    """Return the reports of both splits of a dataset, as `evaluate` does for one, and the gap."""
+    loaded = load_checkpoint(checkpoint, join_world(device).device)
+    dataset = open_dataset(data) if data else dataset_of_run(loaded)
+    val, train = (
+        _evaluate_split(loaded, dataset, split, limit_tokens, dtype, partial(progress, split), note)
+        for split in ("val", "train")
+    )
+    errors = (val.standard_error, train.standard_error)
+    return SplitsReport(
+        val=val,
+        train=train,
+        gap_bits_per_byte=val.bits_per_byte - train.bits_per_byte,
+        gap_standard_error=None if None in errors else math.hypot(*(e or 0.0 for e in errors)),
+        gap_loss=val.loss - train.loss,
+    )
+
+
+def _evaluate_split(
+    loaded: Checkpoint,
+    dataset: PreparedDataset,
+    split: Split,
+    limit_tokens: int | None,
+    dtype: torch.dtype,
+    progress: Callable[[int, int], object] | None,
+    note: Callable[[str], object],
+) -> EvalReport:
+    shards = dataset.val if split == "val" else dataset.train
+    if limit_tokens is None and split == "train":
+        limit_tokens = max(dataset.val.num_tokens, _FEWEST_TRAIN_TOKENS)
+    numbers = choose_documents(shards, limit_tokens)
+    documents = [document_text(dataset, shards.document(number)) for number in numbers]
+    baseline = None
+    if len(numbers) == shards.num_documents:
         whole = _is_whole(documents, dataset.manifest[split]["bytes"], note)
         baseline = dataset.baseline_bits_per_byte if whole and split == "val" else None
+    return _report(loaded, documents, baseline, dtype, progress)
+
+
+def _report(
+    loaded: Checkpoint,
+    documents: Sequence[str],
+    baseline: float | None,
+    dtype: torch.dtype,
+    progress: Callable[[int, int], object] | None,
+) -> EvalReport:
     scores = score_documents(
         loaded.model,
         [loaded.tokenizer.encode(document) for document in documents],
         [len(document.encode()) for document in documents],
         bos=loaded.tokenizer.special.bos,
         dtype=dtype,
+        window=_trained_window(loaded),
         progress=progress,
     )
     return EvalReport(
@@ -92,6 +168,12 @@ def evaluate(
     )
 
 
+def _trained_window(checkpoint: Checkpoint) -> int | None:
+    """Return the `window` of the checkpoint's run: positions beyond it were never trained."""
+    run = RunDir(checkpoint.path.parent.parent)
+    return read_yaml(run.config).get("window") if run.config.is_file() else None
+
+
 def _read_text(source: str, options: ReadOptions) -> list[str]:
     """Return the documents of a SOURCE, as `prepare` would cut and keep them, copies included."""
     drops = Drops()
@@ -103,10 +185,23 @@ def _read_text(source: str, options: ReadOptions) -> list[str]:
     return documents
 
 
-def _texts(dataset: PreparedDataset, split: Split) -> list[str]:
-    """Return the documents of a split as text, which the model's own tokenizer then encodes."""
-    shards = dataset.val if split == "val" else dataset.train
-    return [dataset.tokenizer.decode(ids[:-1].tolist()) for ids in shards.documents()]
+def choose_documents(shards: TokenShards, limit_tokens: int | None) -> Sequence[int]:
+    """Return the numbers of documents spread evenly over a split, with about `limit_tokens`.
+
+    At least one; all of them without a limit.
+    """
+    if limit_tokens is not None and limit_tokens < 1:
+        raise ConfigError(f"`limit_tokens` is {limit_tokens} but must be 1 or more.")
+    count = shards.num_documents
+    if limit_tokens is None or limit_tokens >= shards.num_tokens:
+        return range(count)
+    share = max(1, count * limit_tokens // shards.num_tokens)
+    return np.linspace(0, count - 1, share).astype(int).tolist()
+
+
+def document_text(dataset: PreparedDataset, ids: NDArray[np.unsignedinteger]) -> str:
+    """Return the text of a document, which the model's own tokenizer then encodes."""
+    return dataset.tokenizer.decode(dataset.tokenizer.special.inside(ids).tolist())
 
 
 def _is_whole(documents: Iterable[str], num_bytes: int, note: Callable[[str], object]) -> bool:
@@ -120,7 +215,7 @@ def _is_whole(documents: Iterable[str], num_bytes: int, note: Callable[[str], ob
     return read_back == num_bytes
 
 
-def _dataset_of_run(checkpoint: Checkpoint) -> PreparedDataset:
+def dataset_of_run(checkpoint: Checkpoint) -> PreparedDataset:
     """Return what the checkpoint's run was trained on.
 
     Raises ConfigError when it is not known, not there, or was made anew since.
@@ -131,7 +226,7 @@ def _dataset_of_run(checkpoint: Checkpoint) -> PreparedDataset:
             f"{checkpoint.path} is not in a run folder that says what it was trained on. "
             "Say what to evaluate on: --data DIR or --text FILE."
         )
-    dataset = open_dataset(_data_of_run(run))
+    dataset = open_dataset(data_of_run(run))
     if run.request.is_file() and read_json(run.request)["data"] != dataset.fingerprint:
         raise ConfigError(
             f"{dataset.folder} is not the dataset that {run.path} was trained on: it was made "
@@ -140,7 +235,7 @@ def _dataset_of_run(checkpoint: Checkpoint) -> PreparedDataset:
     return dataset
 
 
-def _data_of_run(run: RunDir) -> Path:
+def data_of_run(run: RunDir) -> Path:
     """Return the folder of a run's dataset: seen from where it was trained, or else from here."""
     config = read_yaml(run.config)
     data, out = Path(config["data"]), Path(config["out"])

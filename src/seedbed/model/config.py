@@ -35,12 +35,20 @@ class ModelConfig(Settings):
     norm: Literal["rms", "layer"] = "rms"
     mlp: Literal["swiglu", "gelu", "relu2"] = "swiglu"
     qk_norm: bool = True
-    bias: bool = False  # in linear layers and layer norms
+    bias: bool = False  # in linear layers
+    norm_bias: bool = False  # in layer norms; unless said, as `bias`
     tie_embeddings: bool = True  # the output head is the token embedding
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     rope_theta: float = Field(default=10_000.0, gt=0)
     norm_eps: float = Field(default=1e-6, gt=0)
     attention: Literal["sdpa", "plain"] = "sdpa"  # plain: the formula, written out
+
+    @model_validator(mode="before")
+    @classmethod
+    def _norms_follow_linear_layers(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "bias" in fields:
+            return {"norm_bias": fields["bias"], **fields}  # pyright: ignore[reportUnknownVariableType]
+        return fields  # pyright: ignore[reportUnknownVariableType]
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> ModelConfig:
@@ -83,7 +91,8 @@ class ModelConfig(Settings):
             }
         gated = "relu2" if self.mlp == "relu2" else "swiglu"
         qk_norm = self.stock_class == "qwen3"
-        return {"norm": "rms", "mlp": gated, "qk_norm": qk_norm, "bias": False}
+        unbiased = {"bias": False, "norm_bias": False}
+        return {"norm": "rms", "mlp": gated, "qk_norm": qk_norm, **unbiased}
 
     @property
     def parameters(self) -> ParameterCount:
@@ -97,7 +106,7 @@ class ModelConfig(Settings):
 
     @property
     def _norm_parameters(self) -> int:
-        return self.d_model * (2 if self.norm == "layer" and self.bias else 1)
+        return self.d_model * (2 if self.norm_bias else 1)
 
     @property
     def _block_parameters(self) -> int:
@@ -266,6 +275,7 @@ class ModelSettings(Settings):
     mlp: Literal["swiglu", "gelu", "relu2"] | None = None
     qk_norm: bool | None = None
     bias: bool | None = None
+    norm_bias: bool | None = None
     tie_embeddings: bool | None = None
     dropout: float | None = Field(default=None, ge=0, lt=1)
     rope_theta: float | None = Field(default=None, gt=0)

@@ -192,23 +192,23 @@ def _to_gpt2(config: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]
 def _from_gpt2(config: ModelConfig, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     state = {"embedding.weight": weights["transformer.wte.weight"]}
 
-    def take(ours: str, theirs: str, transpose: bool = False) -> None:
+    def take(ours: str, theirs: str, *, bias: bool) -> None:
         weight = weights[f"{theirs}.weight"]
-        state[f"{ours}.weight"] = weight.T if transpose else weight
-        if config.bias:
+        state[f"{ours}.weight"] = weight if weight.ndim == 1 else weight.T
+        if bias:
             state[f"{ours}.bias"] = weights[f"{theirs}.bias"]
 
     if config.position == "learned":
         state["positions.weight"] = weights["transformer.wpe.weight"]
     if not config.tie_embeddings:
         state["head.weight"] = weights["lm_head.weight"]
-    take("norm", "transformer.ln_f")
+    take("norm", "transformer.ln_f", bias=config.norm_bias)
     for i in range(config.num_layers):
         block, stock = f"blocks.{i}", f"transformer.h.{i}"
         for ours, theirs in _GPT2_BLOCK.items():
-            take(f"{block}.{ours}", f"{stock}.{theirs}")
+            take(f"{block}.{ours}", f"{stock}.{theirs}", bias=config.norm_bias)
         for ours, theirs in _GPT2_LINEAR.items():
-            take(f"{block}.{ours}", f"{stock}.{theirs}", transpose=True)
+            take(f"{block}.{ours}", f"{stock}.{theirs}", bias=config.bias)
         qkv = weights[f"{stock}.attn.c_attn.weight"].T.chunk(3)
         biases = weights[f"{stock}.attn.c_attn.bias"].chunk(3)
         for part, weight, bias in zip(("query", "key", "value"), qkv, biases, strict=True):

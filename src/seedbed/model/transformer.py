@@ -57,7 +57,7 @@ def make_norm(config: ModelConfig) -> nn.Module:
     """Return the norm that the config asks for, as wide as the model."""
     if config.norm == "rms":
         return RMSNorm(config.d_model, config.norm_eps)
-    return LayerNorm(config.d_model, config.norm_eps, config.bias)
+    return LayerNorm(config.d_model, config.norm_eps, config.norm_bias)
 
 
 class KVCache:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 class SpecialTokens:
     """Ids of the tokens that no text can produce: they are put in by us alone.
 
-    `eos` ends a document, and a chat turn. `bos` starts one: the same token, because that is what
-    stands before a document in the token files, so what a model has learnt to begin from.
+    `eos` ends a document, and a chat turn. `bos` is what stands before a document in the token
+    files, so what a model has learnt to begin from: the `eos` of the document before, which is the
+    same token. Only kind "sentencepiece" has a `bos` of its own, written before each document.
     """
 
     bos: int
@@ -32,11 +33,29 @@ class SpecialTokens:
         eos, user, assistant, system = ids
         return cls(bos=eos, eos=eos, user=user, assistant=assistant, system=system)
 
+    @property
+    def before_document(self) -> list[int]:
+        """What is written before each document in the token files: `bos` where it is not `eos`."""
+        return [] if self.bos == self.eos else [self.bos]
+
+    def inside(self, document: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+        """Return a document of the token files without the special tokens around it.
+
+        >>> special = SpecialTokens(bos=1, eos=2, user=3, assistant=4, system=5)
+        >>> special.inside(np.array([1, 7, 8, 2], np.uint16)).tolist()
+        [7, 8]
+        """
+        return document[len(self.before_document) : -1]
+
+    def named(self, names: Mapping[int, str]) -> dict[str, str]:
+        """Return the name of each special token by its role."""
+        return {role: names[token_id] for role, token_id in asdict(self).items()}
+
 
 class Tokenizer(Protocol):
     """Text to token ids and back. Text that looks like a special token stays text."""
 
-    kind: str  # "byte", "char", "bpe", "gpt2", "huggingface"
+    kind: str  # "byte", "char", "bpe", "gpt2", "sentencepiece", "huggingface"
     vocab_size: int  # ids are below this; special tokens included
     special: SpecialTokens
 
@@ -45,9 +64,10 @@ class Tokenizer(Protocol):
         ...
 
     def encode_documents(self, texts: Iterable[str]) -> tuple[NDArray[np.uint32], list[int]]:
-        """Return the ids of all texts, each followed by `special.eos`, end to end; and each length.
+        """Return the ids of all texts, each as in the token files, end to end; and each length.
 
-        The lengths count the `eos`. This is the fast path that `prepare` uses.
+        That is `special.before_document`, the text, `special.eos`; the lengths count them all. This
+        is the fast path that `prepare` uses.
         """
         ...
 
@@ -69,6 +89,17 @@ class Tokenizer(Protocol):
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which stock software loads."""
         ...
+
+
+def bytes_before_text(tokenizer: Tokenizer) -> int:
+    """Return how many bytes the tokens of a text have before it: SentencePiece may put a space.
+
+    >>> from seedbed.tokenizers.simple import ByteTokenizer
+    >>> bytes_before_text(ByteTokenizer())
+    0
+    """
+    ids = tokenizer.encode("a")
+    return max(0, len(b"".join(map(tokenizer.token_bytes, ids))) - len(b"a"))
 
 
 class StreamDecoder:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,21 +14,18 @@ from tokenizers import models, pre_tokenizers, trainers
 from seedbed.errors import ConfigError
 from seedbed.tokenizers.base import SpecialTokens
 from seedbed.tokenizers.splitting import PADDING, word_starts
+from seedbed.tokenizers.table import TableTokenizer
 from seedbed.tokenizers.tokenizer_json import (
     BYTE_LEVEL_DECODER,
     SPECIAL_TOKENS,
     bpe_model,
     byte_characters,
     byte_level_pre_tokenizer,
-    fingerprint_of,
     tokenizer_json,
-    write_tokenizer_files,
 )
 from seedbed.tokenizers.utf8 import (
     DOCUMENT_END,
-    bytes_of_token,
     chunk_documents,
-    decode_tokens,
     document_lengths,
     encode_utf8,
 )
@@ -68,7 +64,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
     return BpeTokenizer([(left, right) for left, right in merges])
 
 
-class BpeTokenizer:
+class BpeTokenizer(TableTokenizer):
     """Byte-level BPE with GPT-2's split pattern and GPT-2's order of ids.
 
     Ids: 256 bytes, in the order of the characters that stand for them in `merges`; one for each
@@ -76,15 +72,13 @@ class BpeTokenizer:
     """
 
     def __init__(self, merges: Merges, *, kind: str = "bpe") -> None:
-        self.kind = kind
         self._merges = merges
         self._vocab = vocab_of(merges)
         model = models.BPE(dict(self._vocab), merges)  # copied: special tokens are added below
         self._special = {token: len(self._vocab) + i for i, token in enumerate(SPECIAL_TOKENS)}
         self._vocab |= self._special
-        self.vocab_size = len(self._vocab)
-        self.special = SpecialTokens.of(self._special.values())
-        self._bytes = _bytes_of_tokens(self._vocab, self._special)
+        special = SpecialTokens.of(self._special.values())
+        super().__init__(kind, special, _bytes_of_tokens(self._vocab, self._special))
         self._words = WordTable(_word_encoder(model, self.special.eos))
 
     def encode(self, text: str) -> list[int]:
@@ -96,22 +90,6 @@ class BpeTokenizer:
         parts = [self._encode_chunk(chunk) for chunk in chunk_documents(texts)]
         ids = np.concatenate(parts)
         return ids, document_lengths(ids, self.special.eos)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of `ids`; special tokens give nothing, broken UTF-8 gives U+FFFD."""
-        return decode_tokens(self._bytes, ids)
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes of a token, b"" for a special one. Raises IndexError beyond them."""
-        return bytes_of_token(self._bytes, token_id)
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of what decides ids."""
-        return fingerprint_of(self.to_json())
-
-    def save(self, folder: Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json, which stock software loads."""
-        write_tokenizer_files(folder, self.to_json())
 
     def _encode_chunk(self, chunk: bytes) -> NDArray[np.uint32]:
         padded = np.frombuffer(chunk + PADDING, np.uint8)

@@ -8,6 +8,8 @@ from typing import Any
 from seedbed.tokenizers.base import Tokenizer
 from seedbed.tokenizers.bpe import BpeTokenizer, Merges, vocab_of
 from seedbed.tokenizers.pretrained import HuggingFaceTokenizer, are_gpt2_merges, token_in
+from seedbed.tokenizers.sentencepiece import BYTES, SPECIAL, SentencePieceTokenizer
+from seedbed.tokenizers.sentencepiece_model import read_sentencepiece_model
 from seedbed.tokenizers.simple import ByteTokenizer, CharTokenizer
 from seedbed.tokenizers.tokenizer_json import EOS, read_tokenizer_files
 
@@ -21,14 +23,19 @@ _UNUSUAL = (
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """Return the tokenizer of a folder that has a tokenizer.json, or of the file itself.
+    """Return the tokenizer of a folder that has a tokenizer.json, of that file, or of a .model.
 
     One that gives the same ids as one of ours becomes ours, which is faster; any other is run by
     the `tokenizers` library. Raises DataError when a file is missing or damaged.
     """
-    content, config = read_tokenizer_files(path)
+    is_model = path.suffix == ".model" and path.is_file()
+    content, config = (read_sentencepiece_model if is_model else read_tokenizer_files)(path)
     try:
-        ours = _char_tokenizer(content) or _byte_level_tokenizer(content, config)
+        ours = (
+            _char_tokenizer(content)
+            or _sentencepiece_tokenizer(content)
+            or _byte_level_tokenizer(content, config)
+        )
     except (KeyError, TypeError, ValueError, AttributeError):
         ours = None  # not as ours is built: the library says what is wrong with it, if anything
     return ours or HuggingFaceTokenizer(content, config)
@@ -39,9 +46,22 @@ def _char_tokenizer(content: dict[str, Any]) -> CharTokenizer | None:
     if content["model"]["type"] != "WordLevel":
         return None
     tokenizer = CharTokenizer(token for token in sorted(vocab, key=vocab.get) if len(token) == 1)
+    return tokenizer if _is_content_of(tokenizer, content) else None
+
+
+def _sentencepiece_tokenizer(content: dict[str, Any]) -> SentencePieceTokenizer | None:
+    if not content["model"].get("byte_fallback") or content["model"]["type"] != "BPE":
+        return None
+    vocab: dict[str, int] = content["model"]["vocab"]
+    by_id = sorted(vocab, key=vocab.__getitem__)
+    tokenizer = SentencePieceTokenizer(by_id[len(SPECIAL) + len(BYTES) :])
+    return tokenizer if _is_content_of(tokenizer, content) else None
+
+
+def _is_content_of(tokenizer: CharTokenizer | SentencePieceTokenizer, content: Any) -> bool:
     expected = tokenizer.to_json()
     parts = ("model", "added_tokens", "normalizer", "pre_tokenizer", "decoder")
-    return tokenizer if all(content[part] == expected[part] for part in parts) else None
+    return all(content[part] == expected[part] for part in parts)
 
 
 def _byte_level_tokenizer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from tokenizers import Tokenizer as StockTokenizer
 from seedbed.errors import DataError
 from seedbed.tokenizers.base import SpecialTokens
 from seedbed.tokenizers.bpe import BpeTokenizer, Merges
+from seedbed.tokenizers.sentencepiece import SPACE, SPECIAL
 from seedbed.tokenizers.tokenizer_json import (
     CHAT_TOKENS,
     EOS,
@@ -31,6 +32,8 @@ from seedbed.tokenizers.utf8 import bytes_of_token, encode_utf8
 _GPT2_MERGES = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/vocab.bpe"
 _GPT2_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
 _KNOWN_EOS = (EOS, "</s>", "<eos>", "<|end_of_text|>", "[SEP]")
+_CHAT_NAMES = tuple(zip(CHAT_TOKENS, SPECIAL[3:], strict=True))  # ours, then SentencePiece's
+_ROLES = ("bos", "eos", "user", "assistant", "system")
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 _BATCH = 256  # documents given to the library at a time: it holds offsets of every token
 
@@ -63,35 +66,41 @@ class HuggingFaceTokenizer:
     """Any tokenizer.json, run by the `tokenizers` library; text that looks special stays text.
 
     Eos and the chat tokens are those that its tokenizer_config.json or their usual names tell;
-    those that are missing are added after its last id. A bos of its own is not used, and what it
-    puts around a text for other models is taken off: here, eos is what precedes each document.
+    those that are missing are added after its last id. What it puts around a text for other models
+    is taken off. One of SentencePiece's kind keeps the bos that its config names; for any other,
+    eos is what precedes each document.
     """
 
     def __init__(self, content: dict[str, Any], config: dict[str, Any]) -> None:
-        self.kind = "huggingface"
         self._stock = _stock_tokenizer(content)
         known = self._stock.get_vocab()
-        self._eos = token_in(config, "eos_token") or _first_known(_KNOWN_EOS, known) or EOS
-        special = [self._eos, *CHAT_TOKENS]
+        self.kind = "sentencepiece" if SPACE in known else "huggingface"
+        eos = token_in(config, "eos_token") or _first_known(_KNOWN_EOS, known) or EOS
+        bos = token_in(config, "bos_token") if self.kind == "sentencepiece" else None
+        declared = {t.content for t in self._stock.get_added_tokens_decoder().values() if t.special}
+        chat = [_first_known(names, declared) or names[0] for names in _CHAT_NAMES]
+        self._names: dict[str, str] = dict(zip(_ROLES, (bos or eos, eos, *chat), strict=True))
         self._stock.add_special_tokens(  # pyright: ignore[reportUnknownMemberType] (its stub)
-            [AddedToken(name, special=True) for name in special]
+            [AddedToken(name, special=True) for name in self._names.values()]
         )
         ids = self._stock.get_vocab()
         self.vocab_size = max(ids.values()) + 1
-        self.special = SpecialTokens.of(ids[name] for name in special)
+        self.special = SpecialTokens(**{role: ids[name] for role, name in self._names.items()})
         self._bytes = _bytes_of_tokens(self._stock, self.vocab_size)
+        self._encoder = _blind_to_special(self._stock)
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`, without any special token."""
-        return self._stock.encode(_whole(text), add_special_tokens=False).ids
+        return self._encoder.encode(_whole(text), add_special_tokens=False).ids
 
     def encode_documents(self, texts: Iterable[str]) -> tuple[NDArray[np.uint32], list[int]]:
-        """Return the ids of all texts, each followed by eos, end to end; and how many each has."""
+        """Return the ids of all texts as in the token files, end to end; and how many each has."""
+        before = self.special.before_document
         parts: list[NDArray[np.uint32]] = [np.empty(0, np.uint32)]
         lengths: list[int] = []
         for batch in _batches(texts, _BATCH):
-            for encoding in self._stock.encode_batch_fast(batch, add_special_tokens=False):
-                parts.append(np.array([*encoding.ids, self.special.eos], np.uint32))
+            for encoding in self._encoder.encode_batch_fast(batch, add_special_tokens=False):
+                parts.append(np.array([*before, *encoding.ids, self.special.eos], np.uint32))
                 lengths.append(parts[-1].size)
         return np.concatenate(parts), lengths
 
@@ -112,7 +121,25 @@ class HuggingFaceTokenizer:
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which stock software loads."""
         content = json.loads(self._stock.to_str())
-        write_tokenizer_files(folder, content, eos=self._eos)
+        write_tokenizer_files(folder, content, self._names)
+
+
+def _blind_to_special(stock: StockTokenizer) -> StockTokenizer:
+    """Return `stock`, or one that gives its ids but does not find special tokens in text.
+
+    A Unigram model takes the name of any of its tokens for that token: here special ones are called
+    by names with a space, which no text has once spaces are U+2581.
+    """
+    content = json.loads(stock.to_str())
+    if content["model"]["type"] != "Unigram":
+        return stock
+    special = [token for token in content["added_tokens"] if token["special"]]
+    vocab = content["model"]["vocab"]
+    for token in special:
+        if token["id"] < len(vocab):
+            vocab[token["id"]][0] = f" {token['content']}"
+    content["added_tokens"] = [token for token in content["added_tokens"] if not token["special"]]
+    return _stock_tokenizer(content)
 
 
 def _stock_tokenizer(content: dict[str, Any]) -> StockTokenizer:
@@ -132,7 +159,7 @@ def token_in(config: dict[str, Any], role: str) -> str | None:
     return cast("dict[str, str]", value)["content"] if isinstance(value, dict) else value
 
 
-def _first_known(names: Iterable[str], known: dict[str, int]) -> str | None:
+def _first_known(names: Iterable[str], known: Container[str]) -> str | None:
     return next((name for name in names if name in known), None)
 
 
@@ -174,5 +201,5 @@ def _bytes_of_tokens(stock: StockTokenizer, vocab_size: int) -> list[bytes]:
         elif '"ByteFallback"' in decoder and _BYTE.fullmatch(token):
             found.append(bytes([int(token[3:5], 16)]))
         else:
-            found.append(token.replace("\u2581", " ").encode())
+            found.append(token.replace(SPACE, " ").encode())
     return found

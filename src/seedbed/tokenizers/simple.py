@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.tokenizers.base import SpecialTokens
+from seedbed.tokenizers.table import TableTokenizer
 from seedbed.tokenizers.tokenizer_json import (
     BYTE_LEVEL_DECODER,
     SPECIAL_TOKENS,
     bpe_model,
     byte_characters,
     byte_level_pre_tokenizer,
-    fingerprint_of,
     tokenizer_json,
-    write_tokenizer_files,
 )
 from seedbed.tokenizers.unicode_classes import CODE_POINTS
-from seedbed.tokenizers.utf8 import bytes_of_token, decode_tokens, encode_utf8
+from seedbed.tokenizers.utf8 import encode_utf8
 
 UNKNOWN = "<unk>"
 
 
-class ByteTokenizer:
+class ByteTokenizer(TableTokenizer):
     """Ids 0 to 255 are the bytes of UTF-8, then come `<|endoftext|>` and the chat tokens.
 
     >>> ByteTokenizer().encode("é!")
@@ -34,11 +32,9 @@ class ByteTokenizer:
     """
 
     def __init__(self) -> None:
-        self.kind = "byte"
         self._special = {token: 256 + i for i, token in enumerate(SPECIAL_TOKENS)}
-        self.special = SpecialTokens.of(self._special.values())
-        self._bytes = [bytes([byte]) for byte in range(256)] + [b""] * len(SPECIAL_TOKENS)
-        self.vocab_size = len(self._bytes)
+        tokens = [bytes([byte]) for byte in range(256)] + [b""] * len(SPECIAL_TOKENS)
+        super().__init__("byte", SpecialTokens.of(self._special.values()), tokens)
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`, without any special token."""
@@ -49,24 +45,8 @@ class ByteTokenizer:
         parts = [np.frombuffer(encode_utf8(text), np.uint8) for text in texts]
         return _join_documents(parts, self.special.eos)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of `ids`; special tokens give nothing, broken UTF-8 gives U+FFFD."""
-        return decode_tokens(self._bytes, ids)
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes of a token, b"" for a special one. Raises IndexError beyond them."""
-        return bytes_of_token(self._bytes, token_id)
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of what decides ids."""
-        return fingerprint_of(self.to_json())
-
-    def save(self, folder: Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json: a byte-level BPE without merges."""
-        write_tokenizer_files(folder, self.to_json())
-
     def to_json(self) -> dict[str, Any]:
-        """Return the content of the tokenizer.json."""
+        """Return the content of the tokenizer.json: a byte-level BPE without merges."""
         vocab = {character: byte for byte, character in enumerate(byte_characters())}
         return tokenizer_json(
             self._special,
@@ -76,7 +56,7 @@ class ByteTokenizer:
         )
 
 
-class CharTokenizer:
+class CharTokenizer(TableTokenizer):
     """An id for each of `characters`, in order; then `<unk>` for all others, and special tokens.
 
     >>> CharTokenizer("abc").encode("cab!")
@@ -84,13 +64,11 @@ class CharTokenizer:
     """
 
     def __init__(self, characters: Iterable[str]) -> None:
-        self.kind = "char"
         self.characters = "".join(dict.fromkeys(characters))
         self._unknown = len(self.characters)
         self._special = {token: self._unknown + 1 + i for i, token in enumerate(SPECIAL_TOKENS)}
-        self.special = SpecialTokens.of(self._special.values())
-        self._bytes = [encode_utf8(c) for c in self.characters] + [b""] * (1 + len(SPECIAL_TOKENS))
-        self.vocab_size = len(self._bytes)
+        tokens = [encode_utf8(c) for c in self.characters] + [b""] * (1 + len(SPECIAL_TOKENS))
+        super().__init__("char", SpecialTokens.of(self._special.values()), tokens, unk=UNKNOWN)
         self._id_of_code_point = np.full(CODE_POINTS, self._unknown, np.uint32)
         self._id_of_code_point[_code_points(self.characters)] = np.arange(self._unknown)
 
@@ -103,24 +81,8 @@ class CharTokenizer:
         parts = [self._id_of_code_point[_code_points(text)] for text in texts]
         return _join_documents(parts, self.special.eos)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of `ids`; special tokens, `<unk>` too, give nothing."""
-        return decode_tokens(self._bytes, ids)
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes of a token, b"" for a special one. Raises IndexError beyond them."""
-        return bytes_of_token(self._bytes, token_id)
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of what decides ids."""
-        return fingerprint_of(self.to_json())
-
-    def save(self, folder: Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json: a model of one-character words."""
-        write_tokenizer_files(folder, self.to_json(), unk=UNKNOWN)
-
     def to_json(self) -> dict[str, Any]:
-        """Return the content of the tokenizer.json."""
+        """Return the content of the tokenizer.json: a model of one-character words."""
         ids = {character: i for i, character in enumerate(self.characters)}
         special = {UNKNOWN: self._unknown, **self._special}
         return tokenizer_json(

@@ -49,22 +49,24 @@ def byte_level_pre_tokenizer() -> dict[str, Any]:
 
 def tokenizer_json(special: dict[str, int], **parts: Any) -> dict[str, Any]:
     """Return the content of a tokenizer.json: `parts`, and the special tokens with their ids."""
-    added = [
-        {
-            "id": token_id,
-            "content": token,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for token, token_id in special.items()
-    ]
+    added = [added_token(token, token_id) for token, token_id in special.items()]
     empty: dict[str, Any] = dict.fromkeys(
         ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
     )
     return {"version": "1.0", "added_tokens": added, **empty, **parts}
+
+
+def added_token(token: str, token_id: int, *, special: bool = True) -> dict[str, Any]:
+    """Return an entry of `added_tokens`; one that is not special is found in text."""
+    return {
+        "id": token_id,
+        "content": token,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": special,
+    }
 
 
 def bpe_model(vocab: dict[str, int], merges: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -93,17 +95,20 @@ def fingerprint_of(content: dict[str, Any]) -> str:
 def write_tokenizer_files(
     folder: Path,
     content: dict[str, Any],
+    special: dict[str, str],
     *,
-    eos: str = EOS,
     unk: str | None = None,
 ) -> None:
-    """Write both files into `folder`, in a form that transformers 4 and 5 load alike."""
+    """Write both files into `folder`, in a form that transformers 4 and 5 load alike.
+
+    `special` names the tokens with the roles bos, eos, user, assistant and system.
+    """
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",  # version 4 refuses version 5's own name
-        "bos_token": eos,  # what precedes a document in the token files
-        "eos_token": eos,
+        "bos_token": special["bos"],  # what precedes a document in the token files
+        "eos_token": special["eos"],
         **({"unk_token": unk} if unk else {}),
-        "additional_special_tokens": list(CHAT_TOKENS),
+        "additional_special_tokens": [special[role] for role in ("user", "assistant", "system")],
         "clean_up_tokenization_spaces": False,
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -29,16 +29,16 @@ def encode_utf8(text: str) -> bytes:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def chunk_documents(texts: Iterable[str]) -> Iterator[bytes]:
+def chunk_documents(texts: Iterable[str], *, cut: re.Pattern[str] = _CUT) -> Iterator[bytes]:
     """Yield the texts as UTF-8, each followed by DOCUMENT_END, in chunks near CHUNK_BYTES.
 
-    A chunk ends at the end of a document or, inside a long one, where a word ends.
+    A chunk ends at the end of a document or, inside a long one, where a word ends: at a `cut`.
     """
     parts: list[bytes] = []
     size = 0
     for text in texts:
         if len(text) > _LONG_DOCUMENT:
-            *front, text = _cut_long(text)
+            *front, text = _cut_long(text, cut)
             yield b"".join(parts)
             yield from map(encode_utf8, front)
             parts, size = [], 0
@@ -78,11 +78,11 @@ def decode_tokens(tokens: Sequence[bytes], ids: Iterable[int]) -> str:
     return data.decode("utf-8", errors="replace")
 
 
-def _cut_long(text: str) -> list[str]:
+def _cut_long(text: str, cut: re.Pattern[str]) -> list[str]:
     """Return pieces of about CHUNK_BYTES characters that give the same words as the whole."""
     pieces: list[str] = []
     start = 0
-    while cut := _CUT.search(text, start + CHUNK_BYTES):
-        pieces.append(text[start : cut.start()])
-        start = cut.start()
+    while found := cut.search(text, start + CHUNK_BYTES):
+        pieces.append(text[start : found.start()])
+        start = found.start()
     return [*pieces, text[start:]]

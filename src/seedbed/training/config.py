@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from seedbed.config import Settings
-from seedbed.model.config import ModelSettings
+from seedbed.model.config import ModelConfig, ModelSettings
 
 Unit = Literal["steps", "tokens", "epochs", "minutes"]
 
@@ -55,7 +55,8 @@ class OptimizerSettings(Settings):
     beta2: float | None = Field(default=None, ge=0, lt=1)
     eps: float = Field(default=1e-8, gt=0)
     momentum: float = Field(default=0.95, ge=0, lt=1)  # of Muon
-    weight_decay: float = Field(default=0.1, ge=0)  # on matrices of blocks only
+    weight_decay: float = Field(default=0.1, ge=0)  # on matrices of blocks
+    decay_embeddings: bool = False  # on embeddings and head too, as GPT-2's trainers do
     clip_norm: float | None = Field(default=1.0, gt=0)  # of the whole gradient; null: no clipping
 
 
@@ -104,6 +105,7 @@ class TrainConfig(Settings):
     model: ModelSettings = ModelSettings()
     batch_size: int | None = Field(default=None, gt=0)  # sequences in a step, over all ranks
     micro_batch_size: int | None = Field(default=None, gt=0)  # sequences at a time on a device
+    window: int | None = Field(default=None, gt=1)  # tokens of a sequence; null: context_length
     sampling: Literal["epochs", "random"] = "epochs"
     max_epochs: float = Field(default=8.0, gt=0)  # where `minutes` would go on, it ends here
     device: str = "auto"
@@ -122,3 +124,12 @@ class TrainConfig(Settings):
     def _horizon_is_understood(cls, text: str) -> str:
         Horizon.parse(text)
         return text
+
+    def window_in(self, shape: ModelConfig) -> int:
+        """Return how many tokens the sequences have that a model of a shape is trained on."""
+        return self.window or shape.context_length
+
+    def tokens_per_step(self, shape: ModelConfig) -> int:
+        """Return how many tokens a step takes, over all ranks, once the batch size is known."""
+        assert self.batch_size is not None
+        return self.batch_size * self.window_in(shape)

@@ -79,10 +79,10 @@ def compile_pays(asked: str, seconds: float, device: torch.device) -> bool:
     """Return whether to compile: as asked, or where the run is long enough and a compiler there."""
     if asked != "auto":
         return asked == "on"
-    return seconds >= COMPILE_SECONDS and _can_compile(device)
+    return seconds >= COMPILE_SECONDS and can_compile(device)
 
 
-def _can_compile(device: torch.device) -> bool:
+def can_compile(device: torch.device) -> bool:
     """Return whether torch.compile has what it needs: on a processor, a compiler and Python.h."""
     if device.type == "cpu":
         has_headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()

@@ -94,6 +94,7 @@ class Job:
     peak_flops: float  # measured, of this rank's device
     state: TrainState = field(default_factory=TrainState)
     initialise: Callable[[], None] = lambda: None  # weights as they were before step 1
+    data_seconds: float = 0.0  # that steps since the last record waited for their batches
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,9 @@ def take_step(job: Job) -> StepMetrics:
     """Do the next step of the job and count it."""
     state, config = job.state, job.config
     step = state.step
+    asked_at = time.perf_counter()
     batches = job.micro_batches(step)
+    job.data_seconds += time.perf_counter() - asked_at
 
     def reseed(micro_batch: int) -> None:
         torch.manual_seed(hash((config.seed, step, job.world.rank, micro_batch)))  # of integers
@@ -295,6 +298,7 @@ class Meter:
             "tokens": state.tokens,
             "tokens_per_second": round(rate, 1),
             "mfu": round(flops / (job.peak_flops * job.world.size), 4),
+            "data_share": round(job.data_seconds / max(self._seconds, 1e-9), 4),
             "seconds": round(state.seconds, 3),
             "timestamp": timestamp(),
         }
@@ -304,6 +308,7 @@ class Meter:
             record["skipped_steps"] = state.skipped_steps
         self._losses.clear()
         self._tokens, self._seconds = state.tokens, 0.0
+        job.data_seconds = 0.0
         return record
 
 

@@ -42,8 +42,7 @@ def fix_steps(job: Job, started: float, stop: Stop) -> None:
         return
     seconds, used = horizon.amount * 60, time.perf_counter() - started
     planned = plan(job.config, costs, seconds=seconds, used=used)
-    assert job.config.batch_size is not None
-    per_step = job.config.batch_size * job.model.config.context_length
+    per_step = job.config.tokens_per_step(job.model.config)
     most = max(1, round(job.config.max_epochs * job.train_tokens / per_step))
     job.steps = job.world.from_main(min(planned[0], most))
     job.config = with_steps(job.config, job.steps, job.world.from_main(planned[1]))
@@ -84,10 +83,11 @@ def measure(job: Job, stop: Stop) -> Costs:
         job.evaluate()
         job.sample()
         evaluation = time.perf_counter() - start
-        save = _seconds_of_a_save(job) if job.world.on_main else 0.0
+        save = seconds_of_a_save(job) if job.world.on_main else 0.0
     job.initialise()
     job.optimizer.load_state({})
     job.state.take(TrainState())
+    job.data_seconds = 0.0
     return Costs(median(seconds[2:] or [0.0]), evaluation, save)
 
 
@@ -96,7 +96,8 @@ def _are_enough(seconds: list[float]) -> bool:
     return len(seconds) >= 30 or (len(seconds) >= 5 and sum(seconds[2:]) >= 10)
 
 
-def _seconds_of_a_save(job: Job) -> float:
+def seconds_of_a_save(job: Job) -> float:
+    """Return what saving a checkpoint takes; it is gone again."""
     aside = job.run.checkpoints / f"step-measured{PARTIAL}"  # goes at the next save, come a kill
     start = time.perf_counter()
     try:

@@ -118,7 +118,11 @@ class Optimizer:
         self._names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
         self._parts: list[torch.optim.Optimizer] = []
         decayed = {"params": matrices, "weight_decay": settings.weight_decay}
-        groups = [{"params": others, "weight_decay": 0.0}]
+        of_embeddings = settings.weight_decay if settings.decay_embeddings else 0.0
+        groups = [
+            {"params": [p for p in others if p.ndim == 2], "weight_decay": of_embeddings},
+            {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+        ]
         if settings.kind == "muon":
             assert settings.matrix_learning_rate is not None
             self._parts.append(

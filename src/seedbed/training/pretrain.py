@@ -24,7 +24,7 @@ from seedbed.model.config import ModelConfig
 from seedbed.model.transformer import Transformer, init_weights
 from seedbed.progress import Progress
 from seedbed.runs import RunDir, Tracker, open_trackers
-from seedbed.tokenizers.base import Tokenizer
+from seedbed.tokenizers.base import SpecialTokens, Tokenizer, bytes_before_text
 from seedbed.training.config import Horizon, TrainConfig
 from seedbed.training.costs import estimate_memory
 from seedbed.training.loop import Job, RunResult, link, restore, run_training
@@ -58,7 +58,7 @@ def train(
         finished = finished_before(run, resolved)
         if finished is not None:
             return finished
-        job = _set_up(run, resolved, dataset, world)
+        job = set_up(run, resolved, dataset, world)
         quiet = quiet or not world.on_main
         with Progress("training", None, unit="step", quiet=quiet) as progress:
             try:
@@ -90,7 +90,8 @@ def _go_back(job: Job, progress: Progress) -> None:
     progress.total = job.steps
 
 
-def _set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: World) -> Job:
+def set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: World) -> Job:
+    """Return the job of a resolved config; its weights are not yet filled."""
     keep_freed_memory()
     shape = config.model.resolve(dataset.tokenizer.vocab_size)
     model = Transformer(shape).to(world.device)
@@ -119,7 +120,7 @@ def _set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: W
         gradients=FlatGradients(model.parameters()),
         loss_sum=loss_sum,
         micro_batches=_batch_function(config, shape, dataset.train, world),
-        evaluate=_evaluate_function(config, model, dataset),
+        evaluate=evaluate_function(config, model, dataset),
         sample=_sample_function(config, model, dataset) if world.on_main else list,
         trackers=_trackers(run, config, world),
         peak_flops=measure_matmul_flops(world.device, model.compute_dtype),
@@ -138,7 +139,8 @@ def _batch_function(
 ) -> Callable[[int], list[Batch]]:
     assert config.batch_size is not None
     assert config.micro_batch_size is not None
-    sampler = WindowSampler(tokens.tokens, shape.context_length, config.seed, config.sampling)
+    window = config.window_in(shape)
+    sampler = WindowSampler(tokens.tokens, window, config.seed, config.sampling)
     batch_size = config.batch_size
     rows = rows_of_a_process(batch_size, world)  # the run may have begun with more or fewer
     micro = math.gcd(config.micro_batch_size, rows)
@@ -150,8 +152,8 @@ def _batch_function(
     return micro_batches
 
 
-def fixed_part(shards: TokenShards, tokens: int) -> list[np.ndarray]:
-    """Return documents spread evenly over a split, without their end tokens.
+def fixed_part(shards: TokenShards, tokens: int, special: SpecialTokens) -> list[np.ndarray]:
+    """Return documents spread evenly over a split, without the special tokens around them.
 
     They have `tokens` at most in all: where one would go beyond, it is cut, and is the last.
     """
@@ -161,19 +163,24 @@ def fixed_part(shards: TokenShards, tokens: int) -> list[np.ndarray]:
     left = tokens
     for i in np.unique(np.linspace(0, len(sizes) - 1, share).astype(int)):
         if left > 0:
-            part.append(np.asarray(shards.document(int(i))[:-1][:left]))
+            part.append(np.asarray(special.inside(shards.document(int(i)))[:left]))
             left -= len(part[-1])
     return part
 
 
-def _evaluate_function(
+def evaluate_function(
     config: TrainConfig, model: Transformer, dataset: PreparedDataset
 ) -> Callable[[], dict[str, DocumentScores]]:
-    parts = {"val": fixed_part(dataset.val, config.evaluation.tokens)}
+    """Return the function that scores a model, as it then is, on the splits that are watched."""
+    special = dataset.tokenizer.special
+    parts = {"val": fixed_part(dataset.val, config.evaluation.tokens, special)}
     if config.evaluation.train_split:
-        parts["train"] = fixed_part(dataset.train, config.evaluation.tokens)
+        parts["train"] = fixed_part(dataset.train, config.evaluation.tokens, special)
     lengths = token_lengths(dataset.tokenizer)
-    num_bytes = {name: [int(lengths[d].sum()) for d in part] for name, part in parts.items()}
+    before = bytes_before_text(dataset.tokenizer)
+    num_bytes = {
+        name: [int(lengths[d].sum()) - before for d in part] for name, part in parts.items()
+    }
 
     def evaluate() -> dict[str, DocumentScores]:
         return {
@@ -181,8 +188,9 @@ def _evaluate_function(
                 model,
                 part,
                 num_bytes[name],
-                bos=dataset.tokenizer.special.bos,
+                bos=special.bos,
                 dtype=model.compute_dtype,
+                window=config.window,
             )
             for name, part in parts.items()
         }
@@ -202,7 +210,8 @@ def _sample_function(
     prompts = config.samples.prompts
     if prompts is None:
         firsts = [
-            dataset.val.document(i)[:-1][:6] for i in range(min(2, dataset.val.num_documents))
+            tokenizer.special.inside(dataset.val.document(i))[:6]
+            for i in range(min(2, dataset.val.num_documents))
         ]
         prompts = tuple(tokenizer.decode(ids.tolist()) for ids in firsts)
 
@@ -231,6 +240,6 @@ def _announce(job: Job, progress: Progress) -> None:
 def _announce_steps(job: Job, progress: Progress) -> None:
     if Horizon.parse(job.config.horizon).unit == "minutes":  # stopped before they became steps
         return
-    tokens = job.steps * (job.config.batch_size or 1) * job.model.config.context_length
+    tokens = job.steps * job.config.tokens_per_step(job.model.config)
     epochs = tokens / job.train_tokens
     progress.note(f"{job.steps:,} steps, {tokens:,} tokens, {epochs:.2f} epochs")

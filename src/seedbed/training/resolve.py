@@ -26,7 +26,7 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
     dataset is too small for the context.
     """
     shape = _shape(config, dataset, world)
-    WindowSampler(dataset.train.tokens, shape.context_length, config.seed)  # checks the size
+    WindowSampler(dataset.train.tokens, _window(config, shape), config.seed)  # checks the size
     tokens = _expected_tokens(config, shape, dataset, world)
     rows, micro = _batch_sizes(config, shape, tokens, world)
     seconds = tokens * shape.training_flops_per_token / _nominal_flops(world)
@@ -38,6 +38,7 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
             ),
             "batch_size": rows,
             "micro_batch_size": micro,
+            "window": config.window_in(shape),
             "device": world.device.type,
             "precision": choose_precision(config.precision, world.device),
             "compile": "on" if compiled else "off",
@@ -47,15 +48,29 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
     horizon = Horizon.parse(config.horizon)
     if horizon.unit == "minutes":
         return resolved
-    tokens_per_step = rows * shape.context_length
+    tokens_per_step = resolved.tokens_per_step(shape)
     return with_steps(resolved, steps_for(horizon, tokens_per_step, dataset.train.num_tokens))
+
+
+def _window(config: TrainConfig, shape: ModelConfig) -> int:
+    """Return how many tokens a training sequence has.
+
+    Raises ConfigError when the model has fewer positions.
+    """
+    window = config.window_in(shape)
+    if window > shape.context_length:
+        raise ConfigError(
+            f"`window` is {window:,} tokens, but the model has {shape.context_length:,} positions. "
+            "Give less, or a larger model.context_length."
+        )
+    return window
 
 
 def _batch_sizes(
     config: TrainConfig, shape: ModelConfig, tokens: float, world: World
 ) -> tuple[int, int]:
     """Return the sequences of a step over all ranks, and those computed at a time."""
-    context = shape.context_length
+    context = config.window_in(shape)
     wanted = defaults.batch_tokens_for(tokens, shape.parameters.total) // context
     rows = config.batch_size or max(1, wanted // world.size) * world.size
     own = rows_of_a_process(rows, world)
@@ -135,8 +150,9 @@ def _expected_tokens(
         tokens = horizon.amount * 60 * _nominal_flops(world) / shape.training_flops_per_token
         return min(tokens, config.max_epochs * per_epoch)
     if horizon.unit == "steps":
-        rows = config.batch_size or defaults.TOKENS_PER_STEP // shape.context_length
-        return horizon.amount * rows * shape.context_length
+        window = config.window_in(shape)
+        rows = config.batch_size or defaults.TOKENS_PER_STEP // window
+        return horizon.amount * rows * window
     return horizon.amount * (per_epoch if horizon.unit == "epochs" else 1)
 
 

@@ -46,7 +46,7 @@ def resume_or_begin(
         "data": dataset.fingerprint,
         "tokenizer": dataset.tokenizer.fingerprint(),
     }
-    before = read_json(run.request) if run.request.is_file() else None
+    before = _asked_before(run)
     has_checkpoint = bool(CheckpointFolder(run.checkpoints).steps())
     if before is None and has_checkpoint:
         raise ConfigError(
@@ -68,6 +68,15 @@ def resume_or_begin(
             raise ConfigError(_no_more_minutes(run, resolved))
         write_text(run.config, to_yaml(_changed(resolved, config, changed, dataset, world)))
         write_json(run.request, request)
+
+
+def _asked_before(run: RunDir) -> dict[str, Any] | None:
+    """Return what a run was asked for; settings that are newer than it have their defaults."""
+    if not run.request.is_file():
+        return None
+    request = read_json(run.request)
+    config = build(TrainConfig, request["config"])
+    return {**request, "config": config.model_dump(mode="json")}
 
 
 def _begin(

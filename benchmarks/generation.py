@@ -1,0 +1,295 @@
+"""How fast text is written: one sequence and 32 at once, beside transformers and nanoGPT.
+
+Weights are random. Seedbed and transformers read one checkpoint, so their models are equal; nanoGPT
+has its own shape of the same width and depth. Each contender runs in a process of its own.
+
+    python benchmarks/generation.py --nanogpt PATH [--size 10m --size 100m]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness import Measured, Report, median_of, ratio, table
+
+VOCABULARY = 4096
+SAMPLING = {"temperature": 0.8, "top_k": 50}
+PROMPT = list(range(97, 113))  # 16 bytes
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model, and how many tokens are timed."""
+
+    num_layers: int
+    num_heads: int
+    d_model: int
+    context_length: int = 512
+    tokens: int = 200
+
+
+SIZES = {"10m": Size(6, 6, 384), "100m": Size(13, 12, 768)}
+QUICK = {"quick": Size(2, 2, 32, 64, tokens=8)}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to write. Its fields go to the child as they are."""
+
+    peer: str
+    precision: str
+    batch_size: int = 1
+
+    @property
+    def name(self) -> str:
+        many = f", {self.batch_size} at once" if self.batch_size > 1 else ""
+        return f"{self.peer}, {self.precision}{many}"
+
+
+# int8 weights are a row for Seedbed once it writes with them.
+CONTENDERS = [
+    Contender(peer, precision, batch_size)
+    for batch_size in (1, 32)
+    for peer in ("nanoGPT", "transformers", "transformers, static cache", "Seedbed")
+    for precision in ("fp32", "bf16")
+]
+
+
+# --- in the child --------------------------------------------------------------------------------
+
+
+def child(peer: str, size: dict[str, Any], batch_size: int, device: str, **asked: Any) -> Measured:
+    """Return the tokens per second of one contender, after a warm-up."""
+    writers: dict[str, Callable[..., Callable[[int], int]]] = {
+        "nanoGPT": nanogpt_writer,
+        "transformers": transformers_writer,
+        "transformers, static cache": partial(transformers_writer, cache="static"),
+        "Seedbed": seedbed_writer,
+    }
+    known = Size(**size)
+    write = writers[peer](known, batch_size=batch_size, device=device, **asked)
+    write(max(2, known.tokens // 8))
+    harness.wait_for(device)
+    start = time.perf_counter()
+    written = write(known.tokens)
+    harness.wait_for(device)
+    return {"rate": written / (time.perf_counter() - start)}
+
+
+def dtype_of(precision: str) -> Any:
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def seedbed_writer(
+    _size: Size, *, checkpoint: str, precision: str, batch_size: int, device: str, **_: Any
+) -> Callable[[int], int]:
+    """Return a function that writes so many tokens with Seedbed, and says how many there were."""
+    import seedbed
+    from seedbed.generation.engine import stream
+
+    loaded = seedbed.load_checkpoint(Path(checkpoint), device)
+    model = loaded.model.to(dtype_of(precision))
+    model.compute_dtype = dtype_of(precision)
+    sampling = seedbed.SamplingSettings(**SAMPLING)
+
+    def write(tokens: int) -> int:
+        prompts = [PROMPT] * batch_size
+        made = stream(
+            model, loaded.tokenizer, prompts, max_new_tokens=tokens, sampling=sampling, seed=1
+        )
+        return sum(1 for _ in made)
+
+    return write
+
+
+def transformers_writer(
+    _size: Size,
+    *,
+    checkpoint: str,
+    precision: str,
+    batch_size: int,
+    device: str,
+    cache: str = "dynamic",
+    **_: Any,
+) -> Callable[[int], int]:
+    """Return a function that writes with `generate`, as it comes or with a static cache."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = dtype_of(precision)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype).to(device).eval()
+    prompts = torch.tensor([PROMPT] * batch_size, device=device)
+
+    def write(tokens: int) -> int:
+        made = model.generate(
+            prompts,
+            attention_mask=torch.ones_like(prompts),
+            do_sample=True,
+            min_new_tokens=tokens,
+            max_new_tokens=tokens,
+            pad_token_id=0,
+            cache_implementation=cache,
+            **SAMPLING,
+        )
+        return (made.shape[1] - len(PROMPT)) * batch_size
+
+    return write
+
+
+def nanogpt_writer(
+    size: Size, *, nanogpt: str, precision: str, batch_size: int, device: str, **_: Any
+) -> Callable[[int], int]:
+    """Return a function that writes with nanoGPT, which has no cache."""
+    import torch
+
+    sys.path.insert(0, nanogpt)
+    from model import GPT, GPTConfig  # of nanoGPT
+
+    config = GPTConfig(
+        block_size=size.context_length,
+        vocab_size=VOCABULARY,
+        n_layer=size.num_layers,
+        n_head=size.num_heads,
+        n_embd=size.d_model,
+        bias=False,
+    )
+    model = GPT(config).to(device, dtype_of(precision)).eval()
+    prompts = torch.tensor([PROMPT] * batch_size, device=device)
+
+    def write(tokens: int) -> int:
+        model.generate(prompts, tokens, **SAMPLING)
+        return tokens * batch_size
+
+    return write
+
+
+# --- in the parent -------------------------------------------------------------------------------
+
+
+def save_random_model(size: Size, folder: Path) -> str:
+    """Return what the model is; a checkpoint of it is in the folder."""
+    from seedbed.checkpoints import save_checkpoint
+    from seedbed.config import build
+    from seedbed.model.config import ModelSettings
+    from seedbed.model.transformer import Transformer, init_weights
+    from seedbed.tokenizers.simple import ByteTokenizer
+
+    fields = {key: value for key, value in asdict(size).items() if key != "tokens"}
+    shape = build(ModelSettings, fields).resolve(VOCABULARY)
+    model = Transformer(shape)
+    init_weights(model, seed=1)
+    save_checkpoint(folder, model, ByteTokenizer(), facts={})
+    return f"{shape.parameters}, context {shape.context_length}, vocabulary {VOCABULARY:,}"
+
+
+def rates(size: Size, checkpoint: Path, asked: argparse.Namespace) -> dict[Contender, list[float]]:
+    """Return the tokens per second of each contender in each round."""
+    common = {"size": asdict(size), "checkpoint": checkpoint, "device": asked.device}
+    common |= {"nanogpt": asked.nanogpt}
+    present = [c for c in CONTENDERS if c.peer != "nanoGPT" or asked.nanogpt]
+    if asked.quick:
+        present = [Contender(peer, "fp32") for peer in ("transformers", "Seedbed")]
+    turns = harness.take_turns(
+        {c.name: partial(harness.in_fresh_process, __file__, asdict(c) | common) for c in present},
+        asked.rounds,
+    )
+    by_name = {c.name: c for c in present}
+    return {by_name[n]: [m["rate"] for m in measured] for n, measured in turns.items()}
+
+
+def section(name: str, size: Size, asked: argparse.Namespace) -> str:
+    """Return the tables of one size."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "model"
+        model = save_random_model(size, checkpoint)
+        measured = rates(size, checkpoint, asked)
+        first = first_tokens(checkpoint, asked)
+    medians = {
+        c: median_of([{"rate": r} for r in values], "rate") for c, values in measured.items()
+    }
+    cached = best(medians, "transformers")
+    without = best(medians, "nanoGPT")
+    ones = {c.precision: r for c, r in medians.items() if c.peer == "Seedbed" and c.batch_size == 1}
+    rows = [
+        [
+            c.name,
+            f"{rate:,.0f}",
+            f"{min(measured[c]):,.0f} to {max(measured[c]):,.0f}",
+            ratio(rate, cached.get(("fp32", c.batch_size))),
+            ratio(rate, cached.get((c.precision, c.batch_size))),
+            ratio(rate, without.get((c.precision, c.batch_size))),
+            ratio(rate, ones.get(c.precision)) if c.peer == "Seedbed" else "",
+        ]
+        for c, rate in medians.items()
+    ]
+    header = ["", "tokens/s", "smallest to largest", "to transformers fp32"]
+    header += ["to transformers, same precision", "to nanoGPT, same precision", "to one sequence"]
+    return f"## {name}\n\n{model}.\n\n{table(header, rows)}\n\n{first}"
+
+
+def best(medians: dict[Contender, float], peer: str) -> dict[tuple[str, int], float]:
+    """Return the rate of a peer's faster cache, by precision and number of sequences."""
+    found: dict[tuple[str, int], float] = {}
+    for contender, rate in medians.items():
+        if contender.peer.startswith(peer):
+            key = (contender.precision, contender.batch_size)
+            found[key] = max(rate, found.get(key, 0.0))
+    return found
+
+
+def first_tokens(checkpoint: Path, asked: argparse.Namespace) -> str:
+    """Return a table of the seconds that whole commands need for one token."""
+    command = ["-m", "seedbed", "generate", str(checkpoint), "--prompt", "Once"]
+    command += ["--max-new-tokens", "1", "--device", asked.device]
+    peer = (
+        "import sys, torch; from transformers import AutoModelForCausalLM as M; "
+        "model = M.from_pretrained(sys.argv[1]).to(sys.argv[2]); "
+        "model.generate(torch.tensor([[79, 110]], device=sys.argv[2]), max_new_tokens=1)"
+    )
+    commands = {
+        "`seedbed generate`": command,
+        "transformers, from Python": ["-c", peer, str(checkpoint), asked.device],
+    }
+    if asked.quick:
+        del commands["transformers, from Python"]
+    turns = harness.take_turns(
+        {name: partial(harness.seconds_of, words) for name, words in commands.items()},
+        asked.rounds,
+    )
+    rows = [
+        [name, f"{median_of(measured, 'seconds'):.2f}", harness.spread_of(measured, "seconds")]
+        for name, measured in turns.items()
+    ]
+    return table(["the whole command, writing one token", "seconds", "smallest to largest"], rows)
+
+
+def main() -> None:
+    parser = harness.arguments(__doc__)
+    parser.add_argument("--size", action="append", choices=SIZES)
+    asked = parser.parse_args()
+    report = Report("generation", asked)
+    sizes = QUICK if asked.quick else {name: SIZES[name] for name in asked.size or SIZES}
+    most = max(size.tokens for size in sizes.values())
+    report.write(
+        "Generation",
+        *(section(name, size, asked) for name, size in sizes.items()),
+        f"Median of {asked.rounds} rounds, taking turns, each in a process of its own, after a "
+        f"warm-up. {len(PROMPT)} tokens are read, then {most} written, with temperature 0.8 among "
+        "the 50 likeliest. transformers: the faster of its caches. A rate counts the tokens of all "
+        "sequences together.",
+    )
+
+
+if __name__ == "__main__":
+    harness.run(main, child)

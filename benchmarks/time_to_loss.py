@@ -1,0 +1,340 @@
+"""How long to nanoGPT's loss: its own run on characters, and `seedbed train` to the same loss.
+
+Both are whole processes, on the same characters and split. The loss is that of the whole validation
+split in disjoint windows of the context length, computed the same way for both. Seedbed has its
+default recipe and no more parameters; only the number of steps is asked for: the least with which
+each of three seeds reaches nanoGPT's loss. The rounds then use seeds that the search has not seen.
+
+    python benchmarks/time_to_loss.py --nanogpt PATH [--task shakespeare]
+    python benchmarks/time_to_loss.py --task shakespeare --target 1.898      without nanoGPT
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import pickle
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness import Measured, Report, median_of, ratio, table, tell
+
+SEEDS = (1, 2, 3)  # of the search
+FIRST_SEED = 101  # of the rounds
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run of nanoGPT, and how many steps of Seedbed's to try."""
+
+    corpus: str
+    num_layers: int
+    num_heads: int
+    d_model: int
+    context_length: int
+    batch_size: int
+    steps: int
+    horizons: tuple[int, ...]
+    dropout: float = 0.0
+    evaluate_every: int | None = None  # None: at the end
+
+    @property
+    def parameters(self) -> int:
+        """What nanoGPT counts (it leaves positions out), but for the embeddings."""
+        return self.num_layers * (12 * self.d_model**2 + 2 * self.d_model) + self.d_model
+
+    def nanogpt_words(self, device: str) -> list[str]:
+        """Return the settings of nanoGPT's train.py, as its README gives them."""
+        settings = {
+            "device": device,
+            "n_layer": self.num_layers,
+            "n_head": self.num_heads,
+            "n_embd": self.d_model,
+            "block_size": self.context_length,
+            "batch_size": self.batch_size,
+            "max_iters": self.steps,
+            "lr_decay_iters": self.steps,
+            "warmup_iters": min(100, self.steps // 20),  # 100 in its own 2,000 steps
+            "dropout": self.dropout,
+            "eval_iters": 20,
+            "eval_interval": self.evaluate_every or self.steps,
+            "always_save_checkpoint": self.evaluate_every is None,  # else the best one
+            "dataset": "characters",
+            "out_dir": "out",
+        }
+        return [f"--{key}={value}" for key, value in settings.items()]
+
+
+SEARCH = (50, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400, 500, 600, 800, 1000, 1500, 2000)
+TASKS = {
+    "shakespeare": Task("tinyshakespeare", 4, 4, 128, 64, 12, 2000, SEARCH),
+    "stories": Task("tinystories", 4, 4, 128, 64, 12, 2000, SEARCH),
+    # 10.7M, within its first epoch
+    "baby": Task("tinyshakespeare", 6, 6, 384, 256, 16, 200, (10, 15, 20, 30, 40, 60, 80, 120)),
+}
+QUICK = {"quick": Task("made-up stories", 2, 2, 64, 16, 4, 5, (10, 20))}
+COMPILING = {"eager": ["--compile=False"], "compiled": ["--compile=True"]}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with a text as both want it, and where both leave their runs."""
+
+    folder: Path
+    task: Task
+    vocabulary: int
+    device: str
+    seeds: tuple[int, ...] = SEEDS  # of the search
+
+    @property
+    def size(self) -> int:
+        """Return how many parameters nanoGPT says that it has: Seedbed gets no more."""
+        return self.task.parameters + self.vocabulary * self.task.d_model
+
+
+@contextmanager
+def set_up(task: Task, asked: argparse.Namespace) -> Iterator[Place]:
+    """Yield a folder with the text, 90 % of it for training, and a copy of nanoGPT in it."""
+    quick = asked.quick
+    text = harness.made_up_stories(60) if quick else harness.characters(task.corpus)
+    cut = int(len(text) * 0.9)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "train.txt").write_text(text[:cut], encoding="utf-8")
+        (folder / "val.txt").write_text(text[cut:], encoding="utf-8")
+        vocabulary = sorted(set(text))
+        if asked.nanogpt:
+            copy_nanogpt(asked.nanogpt, folder / "nanogpt", vocabulary, text[:cut], text[cut:])
+        words = ["-m", "seedbed", "prepare", "train.txt", "--val", "val.txt", "--out", "data"]
+        harness.seconds_of([*words, "--tokenizer", "char"], folder=folder)
+        yield Place(folder, task, len(vocabulary), asked.device, SEEDS[:1] if quick else SEEDS)
+
+
+def copy_nanogpt(checkout: Path, to: Path, vocabulary: list[str], train: str, val: str) -> None:
+    """Copy what nanoGPT's train.py needs, with the text as its prepare.py writes it."""
+    import numpy as np
+
+    data = to / "data" / "characters"
+    data.mkdir(parents=True)
+    for name in ("train.py", "model.py", "configurator.py"):
+        shutil.copy(checkout / name, to)
+    shutil.copytree(checkout / "config", to / "config")
+    ids = {character: i for i, character in enumerate(vocabulary)}
+    for name, text in (("train", train), ("val", val)):
+        np.array([ids[c] for c in text], dtype=np.uint16).tofile(data / f"{name}.bin")
+    meta = {"vocab_size": len(vocabulary), "itos": dict(enumerate(vocabulary)), "stoi": ids}
+    (data / "meta.pkl").write_bytes(pickle.dumps(meta))
+
+
+# --- one run of each -----------------------------------------------------------------------------
+
+
+def train_nanogpt(place: Place, compiling: str) -> Measured:
+    """Return the loss of nanoGPT's checkpoint, and the seconds until it was written."""
+    folder = place.folder / "nanogpt"
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    words = [
+        "train.py",
+        "config/train_shakespeare_char.py",
+        *place.task.nanogpt_words(place.device),
+    ]
+    start = time.time()
+    harness.seconds_of([*words, *COMPILING[compiling]], folder=folder)
+    checkpoint = folder / "out" / "ckpt.pt"
+    seconds = checkpoint.stat().st_mtime - start
+    return score(place, "nanoGPT", checkpoint) | {"seconds": seconds}
+
+
+def train_seedbed(place: Place, horizon: list[str], seed: int, *, size: bool = True) -> Measured:
+    """Return the loss of `seedbed train`, and the seconds of the whole command."""
+    run = place.folder / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    words = ["-m", "seedbed", "train", "--data", "data", "--out", "run", "--seed", str(seed)]
+    words += [*horizon, f"device={place.device}"]
+    words += [f"model.context_length={place.task.context_length}"]
+    words += ["--size", str(place.size)] if size else []
+    seconds = harness.seconds_of(words, folder=place.folder)["seconds"]
+    steps = json.loads((run / "status.json").read_text())["step"]
+    return score(place, "Seedbed", run) | {"seconds": seconds, "steps": steps}
+
+
+def score(place: Place, peer: str, checkpoint: Path) -> Measured:
+    """Return the "loss" over the whole validation split and the "parameters"."""
+    asked = {"peer": peer, "checkpoint": checkpoint, "folder": place.folder}
+    asked |= {"context_length": place.task.context_length, "device": place.device}
+    return harness.in_fresh_process(__file__, asked)
+
+
+def child(peer: str, checkpoint: str, folder: str, context_length: int, device: str) -> Measured:
+    """Return the loss of a checkpoint on the validation split: nats for each character."""
+    import torch
+
+    load = {"nanoGPT": load_nanogpt, "Seedbed": load_seedbed}[peer]
+    model, logits_of, ids = load(Path(checkpoint), Path(folder), device)
+    with torch.inference_mode():
+        loss = full_loss(logits_of, torch.tensor(ids), context_length, device)
+    return {"loss": loss, "parameters": sum(p.numel() for p in model.parameters())}
+
+
+def full_loss(logits_of: Callable[[Any], Any], ids: Any, length: int, device: str) -> float:
+    """Return the mean cross-entropy of all tokens but the first, in disjoint windows."""
+    import torch.nn.functional as F
+
+    inputs, targets = ids[:-1], ids[1:]
+    whole = len(inputs) // length * length
+    both = [part[:whole].view(-1, length).split(64) for part in (inputs, targets)]
+    batches = list(zip(*both, strict=True))
+    if whole < len(inputs):
+        batches.append((inputs[None, whole:], targets[None, whole:]))
+    nats = 0.0
+    for x, y in batches:
+        logits = logits_of(x.to(device)).float().flatten(0, 1)
+        nats += F.cross_entropy(logits, y.flatten().to(device), reduction="sum").item()
+    return nats / len(targets)
+
+
+def load_nanogpt(checkpoint: Path, folder: Path, device: str) -> tuple[Any, Any, list[int]]:
+    import numpy as np
+    import torch
+
+    sys.path.insert(0, str(folder / "nanogpt"))
+    from model import GPT, GPTConfig  # of nanoGPT
+
+    saved = torch.load(checkpoint, map_location=device, weights_only=True)
+    model = GPT(GPTConfig(**saved["model_args"]))
+    weights = {key.removeprefix("_orig_mod."): value for key, value in saved["model"].items()}
+    model.load_state_dict(weights)
+    model.to(device).eval()
+    ids = np.fromfile(folder / "nanogpt" / "data" / "characters" / "val.bin", np.uint16)
+    return model, lambda x: model(x, x)[0], ids.tolist()
+
+
+def load_seedbed(checkpoint: Path, folder: Path, device: str) -> tuple[Any, Any, list[int]]:
+    import seedbed
+
+    loaded = seedbed.load_checkpoint(checkpoint, device)
+    text = (folder / "val.txt").read_text(encoding="utf-8")
+    ids = loaded.tokenizer.encode(text)
+    assert loaded.tokenizer.decode(ids) == text, "a character of val is not in train"
+    return loaded.model, loaded.model, ids
+
+
+# --- the comparison ------------------------------------------------------------------------------
+
+
+def faster_nanogpt(place: Place, settings: Sequence[str]) -> tuple[str, Measured]:
+    """Return whether to compile nanoGPT, which is what was faster, and that run."""
+    tries = harness.take_turns({c: lambda c=c: train_nanogpt(place, c) for c in settings}, 1)
+    return min(((c, runs[0]) for c, runs in tries.items()), key=lambda pair: pair[1]["seconds"])
+
+
+def least_steps(place: Place, target: float) -> int | None:
+    """Return the fewest steps with which every seed reaches the target."""
+    for steps in place.task.horizons:
+        losses: list[float] = []
+        for seed in place.seeds:
+            losses.append(train_seedbed(place, ["--steps", str(steps)], seed)["loss"])
+            if losses[-1] > target:
+                break
+        tell(f"{steps} steps: {', '.join(f'{loss:.4f}' for loss in losses)}")
+        if losses[-1] <= target:
+            return steps
+    return None
+
+
+def section(name: str, task: Task, asked: argparse.Namespace) -> str:
+    """Return the tables of one task."""
+    with set_up(task, asked) as place:
+        settings = ["eager"] if asked.quick else list(COMPILING)
+        compiling, first = faster_nanogpt(place, settings) if asked.nanogpt else ("", {})
+        target = asked.target if asked.target is not None else first["loss"]
+        steps = least_steps(place, target)
+        runs: dict[str, Callable[[], Measured]] = {}
+        if asked.nanogpt:
+            runs[f"nanoGPT, {compiling}"] = lambda: train_nanogpt(place, compiling)
+        if steps is not None:
+            seeds = count(FIRST_SEED)
+            horizon = ["--steps", str(steps)]
+            runs[f"Seedbed, {steps} steps"] = lambda: train_seedbed(place, horizon, next(seeds))
+        turns = harness.take_turns(runs, asked.rounds)
+        base = median_of(next(iter(turns.values())), "seconds") if asked.nanogpt else None
+        seconds = base or asked.seconds
+        bought = what_time_buys(place, seconds) if seconds else ""
+    header = ["", "parameters", "seconds", "smallest to largest", "sooner", "loss", "reached"]
+    rows = [row(name, measured, base, target) for name, measured in turns.items()]
+    fewest = f"Fewest steps to {target:.4f} with seeds {place.seeds}: {steps or 'none tried'}."
+    told = (
+        f"nanoGPT: {task.num_layers} layers, {task.num_heads} heads, {task.d_model} wide, context "
+        f"{task.context_length}, batch {task.batch_size}, {task.steps} steps; {task.corpus}, "
+        f"{place.vocabulary} different characters."
+    )
+    return f"## {name}\n\n{table(header, rows)}\n\n{told}\n{fewest}\n\n{bought}"
+
+
+def row(name: str, measured: list[Measured], base: float | None, target: float) -> list[str]:
+    seconds = median_of(measured, "seconds")
+    reached = sum(each["loss"] <= target + 1e-9 for each in measured)
+    return [
+        name,
+        f"{measured[0]['parameters']:,}",
+        f"{seconds:.1f}",
+        harness.spread_of(measured, "seconds"),
+        ratio(base, seconds) if base else "-",
+        f"{median_of(measured, 'loss'):.4f} ({harness.spread_of(measured, 'loss')})",
+        f"{reached} of {len(measured)}",
+    ]
+
+
+def what_time_buys(place: Place, seconds: float) -> str:
+    """Return a table of what `seedbed train --minutes` reaches in nanoGPT's time."""
+    minutes = ["--minutes", str(math.floor(max(seconds, 3.0) / 60 * 1000) / 1000)]
+    rows: list[list[str]] = []
+    for label, size in (("as large as nanoGPT's", True), ("of a size it chooses", False)):
+        measured = [train_seedbed(place, minutes, seed, size=size) for seed in place.seeds]
+        rows.append(
+            [
+                f"Seedbed, {label}",
+                f"{measured[0]['parameters']:,}",
+                f"{median_of(measured, 'seconds'):.1f}",
+                f"{median_of(measured, 'steps'):,.0f}",
+                f"{median_of(measured, 'loss'):.4f} ({harness.spread_of(measured, 'loss')})",
+            ]
+        )
+    header = [f"`{' '.join(minutes)}`", "parameters", "seconds", "steps", "loss"]
+    return table(header, rows)
+
+
+def main() -> None:
+    parser = harness.arguments(__doc__)
+    parser.add_argument("--task", action="append", choices=TASKS)
+    parser.add_argument("--target", type=float, help="the loss to reach, instead of nanoGPT's")
+    parser.add_argument("--seconds", type=float, help="what to compare with, without nanoGPT")
+    asked = parser.parse_args()
+    if asked.nanogpt is None and asked.target is None:
+        tell("Nothing to reach: give --nanogpt, a checkout of it, or --target, a loss.")
+        return
+    report = Report("time_to_loss", asked)
+    tasks = QUICK if asked.quick else {name: TASKS[name] for name in asked.task or TASKS}
+    report.write(
+        "Time to the same loss",
+        *(section(name, task, asked) for name, task in tasks.items()),
+        f"Median of {asked.rounds} rounds, taking turns. Seconds: of nanoGPT until its checkpoint "
+        "is written (compiled or not, whichever was faster in a first run; it is spared all "
+        "evaluations but the first and the last); of Seedbed the whole command `seedbed train`. "
+        "Neither counts preparing the text. Loss: nats for each character of the whole validation "
+        "split in disjoint windows, median and range.",
+    )
+
+
+if __name__ == "__main__":
+    harness.run(main, child)
