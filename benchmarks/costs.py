@@ -185,7 +185,13 @@ def main() -> None:
             if options.only not in name:
                 continue
             fixed = {"data": data[tokenizer], "out": Path(folder) / f"run{number}"}
-            usual = {"horizon": "200 steps", "compile": "off", "log_every": 1, "device": "cpu"}
+            usual: dict[str, Any] = {
+                "horizon": "200 steps",
+                "compile": "off",
+                "log_every": 1,
+                "device": "cpu",
+            }
+            usual["evaluation"] = {"every": 1_000_000}  # after the last step only: steps are timed
             rows.append(compare(name, build(TrainConfig, usual, fixed, settings), timed=timed))
             print(shown(rows[-1:], timed=timed)[-1], flush=True)
             parts = {k: round(v / 1e6) for k, v in rows[-1].foretold.memory_parts.items()}

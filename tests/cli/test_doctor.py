@@ -73,6 +73,11 @@ def test_with_a_run_it_tells_what_is_wrong(data: Path, seedbed: Callable) -> Non
     assert diagnosis["run"] == "r"
 
 
+def test_a_run_may_have_an_equals_sign_in_its_name(tmp_path: Path, seedbed: Callable) -> None:
+    (tmp_path / "lr=1e-3").mkdir()
+    assert "lr=1e-3 is not a run folder" in seedbed("doctor", "lr=1e-3").err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

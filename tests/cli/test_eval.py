@@ -170,6 +170,7 @@ def test_prompts_of_a_file_have_no_human_column(
         (["--prompts", "val", "--split", "val"], "`--split` is not for --prompts"),
         (["--prompts", "val", "--text", "x"], "`--text` is not for --prompts"),
         (["--split", "both", "--text", "x"], "`--split` is for a dataset"),
+        (["--split", "train", "--text", "x"], "`--split` is for a dataset"),
         (["--prompts", "none.txt"], "none.txt cannot be read"),
         (["--prompts", "val", "--temperature", "-1"], "`temperature` is -1"),
         (["--prompts", "val", "--prompt-words", "900"], "more than 900 words"),

@@ -335,6 +335,26 @@ def test_a_cut_parquet_file_is_an_error(tmp_path: Path) -> None:
     assert "not a whole parquet file" in told(tmp_path / "a.parquet")
 
 
+def test_a_parquet_file_damaged_anywhere_is_read_or_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_parquet(path)
+    whole, said = path.read_bytes(), 0
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            texts(path)
+        except DataError as error:
+            said += str(path) in str(error)
+    assert said > 50
+
+
+def test_text_that_parquet_holds_as_bytes_is_read(tmp_path: Path) -> None:
+    column = pa.array([text.encode() for text in MANY] + [b"caf\xe9"])
+    for kind in (column, column.view(pa.string()), column.cast(pa.large_binary())):
+        pq.write_table(pa.table({"text": kind}), tmp_path / "a.parquet")
+        assert texts(tmp_path / "a.parquet") == [*MANY, "caf\udce9"]
+
+
 def test_utf16_is_an_error_that_says_how_to_convert(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text", encoding="utf-16")
     assert "iconv -f UTF-16" in told(tmp_path / "a.txt")

@@ -168,6 +168,13 @@ def test_garbage_after_a_stream_is_an_error_and_padding_is_not() -> None:
             decompressed(io.BytesIO(data + b"garbage"), compression).read()
 
 
+def test_zstandard_with_a_window_beyond_the_usual_is_read() -> None:
+    wide = zstandard.ZstdCompressionParameters(window_log=30)
+    packer = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+    data = packer.compress(b"once upon a time") + packer.flush()
+    assert decompressed(io.BytesIO(data), ".zst").read() == b"once upon a time"
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.txt.bz2"
     path.write_bytes(b"not a bz2 file")

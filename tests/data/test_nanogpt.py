@@ -55,6 +55,15 @@ def test_characters_come_back_with_the_split_of_nanogpt(
     assert prepared(f"nanogpt:{character_folder}", tokenizer="char", dedup="none").was_finished
 
 
+def test_a_validation_split_that_is_gone_is_noticed(
+    character_folder: Path, prepared: Prepared
+) -> None:
+    prepared(f"nanogpt:{character_folder}", tokenizer="char")
+    (character_folder / "val.bin").unlink()
+    with pytest.raises(DataError, match=r"chars:val changed"):
+        prepared(f"nanogpt:{character_folder}", tokenizer="char")
+
+
 def test_another_validation_may_be_chosen(
     character_folder: Path, story_file: Path, prepared: Prepared, texts_of: Texts
 ) -> None:

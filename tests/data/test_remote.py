@@ -156,7 +156,10 @@ def test_a_connection_that_breaks_is_an_error_and_the_same_command_continues(
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder; breaks off in the middle of files whose names say so."""
+    """Serves a folder; breaks off in the middle of files whose names say so.
+
+    What is below /moved/ it leads on to an address that is signed anew each time.
+    """
 
     def log_message(self, *_: object) -> None:
         pass
@@ -170,6 +173,14 @@ class Handler(SimpleHTTPRequestHandler):
         self.wfile.write(b"once upon a time " * 100)
         self.wfile.flush()
         self.connection.close()
+        return None
+
+    def send_head(self) -> Any:
+        if not self.path.startswith("/moved/"):
+            return super().send_head()
+        self.send_response(302)
+        self.send_header("Location", f"{self.path.removeprefix('/moved')}?signed={uuid4().hex}")
+        self.end_headers()
         return None
 
 
@@ -200,3 +211,17 @@ def test_web_addresses_are_read_and_their_failures_told(server: str, tmp_path: P
     assert "does not exist" in told(f"{server}/none.txt")
     assert "Run the same command again" in told(f"{server}/broken.txt")
     assert "could not be reached" in told("http://127.0.0.1:9/a.txt")
+
+
+@pytest.mark.skipif(find_spec("aiohttp") is None, reason="web addresses need aiohttp")
+def test_an_address_that_leads_on_to_another_each_time_has_not_changed(
+    server: str, tmp_path: Path, prepared: Prepared
+) -> None:
+    stories = [f"{n} {'once upon a time ' * 5}" for n in range(100)]
+    (tmp_path / "s.txt").write_text("\n<|endoftext|>\n".join(stories))
+    dataset = prepared(f"{server}/moved/s.txt")
+    assert dataset.manifest["documents_read"] == 100
+    assert prepared(f"{server}/moved/s.txt").was_finished
+    (tmp_path / "s.txt").write_text("\n<|endoftext|>\n".join(stories[:99]))
+    with pytest.raises(DataError, match=r"s\.txt changed"):
+        prepared(f"{server}/moved/s.txt")

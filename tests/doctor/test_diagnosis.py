@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from seedbed.data.batches import Batch, WindowSampler
+from seedbed.data.prepared import open_dataset
 from seedbed.data.samples import sample_stories
+from seedbed.doctor import course, leaks
 from seedbed.doctor.diagnosis import CHECKS, diagnose
+from seedbed.doctor.evidence import RunEvidence
 from seedbed.errors import CheckpointError
 from seedbed.files import read_json, read_json_lines, write_json
 from seedbed.model import transformer
@@ -115,15 +123,7 @@ def test_starved_by_data_loading(train: Train, found: Found) -> None:
 
 
 def test_stopped_early(train: Train, healthy: Path) -> None:
-    quick, calls = WindowSampler.batch, iter(range(10_000))
-
-    def stopping(sampler: WindowSampler, first: int, rows: int) -> Batch:
-        if next(calls) == 70:
-            os.kill(os.getpid(), signal.SIGINT)
-        return quick(sampler, first, rows)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(WindowSampler, "batch", stopping)
+    with stopping_at(70):
         run = train("stopped")
     first = diagnose(run).findings[0]
     assert first.name == "stopped early"
@@ -188,6 +188,54 @@ def test_nothing_is_wrong_with_a_healthy_run_of_bpe(train: Train, prepared: Prep
     assert diagnose(train("healthy bpe", data=data)).findings == []
 
 
+def test_a_few_steps_are_not_judged(train: Train) -> None:
+    diagnosis = diagnose(train("few", horizon="30 steps"))
+    assert diagnosis.findings == []
+    assert "30 steps are too few" in diagnosis.not_checked["never learned"]
+
+
+def test_a_run_that_still_warms_up_is_not_judged(train: Train) -> None:
+    slow = {"schedule": {"kind": "cosine", "warmup_steps": 1000}}
+    with stopping_at(70):
+        run = train("warming up", horizon="2000 steps", log_every=1, **adamw(5e-3), **slow)
+    diagnosis = diagnose(run)
+    assert [finding.name for finding in diagnosis.findings] == ["stopped early"]
+    assert "1000 are needed" in diagnosis.not_checked["learning rate too low"]
+
+
+def test_a_run_from_trained_weights_is_not_short_of_time(healthy: Path, tmp_path: Path) -> None:
+    run = copy(healthy, tmp_path)
+    request = read_json(run / "request.json")
+    request["config"]["horizon"] = "1 minutes"
+    write_json(run / "request.json", request)
+    losses = [2.0, *np.linspace(2.1, 2.1, 60).tolist(), *np.linspace(2.1, 1.9, 60).tolist()]
+    records = [{"step": step, "train_loss": loss} for step, loss in enumerate(losses, start=1)]
+    lines = [json.dumps(record) + "\n" for record in records]
+    (run / "metrics.jsonl").write_text("".join(lines))
+    said = course.stopped_early(RunEvidence(run))
+    assert said is not None
+    assert "ran out while the loss was still falling fast" in said.evidence
+    text = (run / "config.yaml").read_text()
+    assert "from_checkpoint:\n" in text
+    further = text.replace("from_checkpoint:\n", f"from_checkpoint: {healthy}\n")
+    (run / "config.yaml").write_text(further)
+    assert course.stopped_early(RunEvidence(run)) is None
+
+
+def test_text_that_repeats_itself_is_no_leak_where_only_a_part_of_it_is_searched(
+    prepared: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stories = list(sample_stories(100, seed=3))
+    alike = [story[:-1] + mark for story in stories for mark in "?!;:)]}>"]
+    random.Random(0).shuffle(alike)
+    write(tmp_path / "alike.txt", alike)
+    write(tmp_path / "val.txt", [story[:-1] + "," for story in stories])
+    sources = {"sources": (str(tmp_path / "alike.txt"),), "val": (str(tmp_path / "val.txt"),)}
+    evidence: Any = SimpleNamespace(dataset=open_dataset(prepared("alike", **sources)))
+    monkeypatch.setattr(leaks, "_TRAINING", evidence.dataset.train.num_tokens // 4)
+    assert leaks._copied(evidence) is None
+
+
 # What is not there is not guessed
 
 
@@ -220,6 +268,7 @@ def test_a_killed_run_is_told_from_a_live_one(healthy: Path, tmp_path: Path, fou
     status = read_json(run / "status.json")
     write_json(run / "status.json", {**status, "state": "running", "step": 60, "pid": 2**22 + 1})
     assert found(run) == ["stopped early"]
+    assert diagnose(run).state == "crashed"
 
 
 def test_a_damaged_checkpoint_is_named(healthy: Path, tmp_path: Path) -> None:
@@ -235,9 +284,64 @@ def test_a_damaged_checkpoint_is_named(healthy: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "manifest.json"])
+def test_a_checkpoint_cut_short_is_named(name: str, healthy: Path, tmp_path: Path) -> None:
+    run = copy(healthy, tmp_path)
+    file = (run / "checkpoints" / "latest").resolve() / name
+    file.write_bytes(file.read_bytes()[:-20])
+    diagnosis = diagnose(run)
+    assert [finding.name for finding in diagnosis.findings] == ["damaged checkpoint"]
+    assert name in diagnosis.findings[0].evidence
+    assert "leak" in diagnosis.not_checked
+
+
+@pytest.mark.parametrize("name", ["status.json", "request.json"])
+def test_a_run_with_a_damaged_file_is_still_examined(
+    name: str, healthy: Path, tmp_path: Path
+) -> None:
+    run = copy(healthy, tmp_path)
+    (run / name).write_text("{")
+    assert "diverged" in diagnose(run).checked
+
+
+def test_samples_with_other_ends_of_lines_in_them_are_read(healthy: Path, tmp_path: Path) -> None:
+    run = copy(healthy, tmp_path)
+    samples = [{"step": 120, "prompt": "", "text": f"one{end}two"} for end in "\u2028\x85"]
+    lines = [json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples]
+    (run / "samples.jsonl").write_text("".join(lines), encoding="utf-8")
+    assert RunEvidence(run).samples == samples
+
+
+def test_bytes_that_are_no_text_are_no_loop(healthy: Path, tmp_path: Path) -> None:
+    run = copy(healthy, tmp_path)
+    broken = "\N{REPLACEMENT CHARACTER}" * 8
+    for text, loops in (
+        (f"once upon a time a fox {broken} ran off", False),
+        ("once upon a time " * 3, True),
+    ):
+        lines = [json.dumps({"step": 120, "prompt": "", "text": text}) + "\n"] * 2
+        (run / "samples.jsonl").write_text("".join(lines))
+        assert (course.looping_samples(RunEvidence(run)) is not None) == loops
+
+
 def test_another_folder_is_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a run folder"):
         diagnose(tmp_path)
+
+
+@contextmanager
+def stopping_at(step: int) -> Iterator[None]:
+    """Stop what is trained in the block, as Ctrl-C does, in the step after this one."""
+    quick, calls = WindowSampler.batch, iter(range(10_000))
+
+    def stopping(sampler: WindowSampler, first: int, rows: int) -> Batch:
+        if next(calls) == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return quick(sampler, first, rows)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(WindowSampler, "batch", stopping)
+        yield
 
 
 def copy(run: Path, folder: Path) -> Path:

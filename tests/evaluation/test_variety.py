@@ -52,6 +52,13 @@ def test_a_run_that_comes_three_times_is_a_loop(period: int) -> None:
     assert not loops([*before, *(block * times)[:-1], *after])
 
 
+def test_longer_runs_are_no_loops_where_the_longest_is_given() -> None:
+    ids = [*range(8)] * 3
+    assert loops(ids)
+    assert loops(ids, longest_period=8)
+    assert not loops(ids, longest_period=7)
+
+
 def test_no_words_make_no_ngrams_and_no_loop() -> None:
     assert ngrams([], 1) == []
     assert not loops([])

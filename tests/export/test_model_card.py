@@ -9,10 +9,10 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from seedbed.errors import ConfigError
+from seedbed.errors import CheckpointError, ConfigError
 from seedbed.evaluation.evaluate import EvalReport
 from seedbed.export.model_card import model_card, public_name
-from seedbed.files import read_json, read_json_lines
+from seedbed.files import read_json, read_json_lines, seal_folder
 
 
 @pytest.fixture
@@ -71,12 +71,21 @@ def test_a_dataset_made_anew_since_is_not_described(folder: Path, finished_run: 
     manifest = finished_run.parent / "stories" / "manifest.json"
     before = manifest.read_bytes()
     try:
-        manifest.write_bytes(before.replace(b"sample:stories:60", b"sample:stories:61"))
+        made = {k: v for k, v in read_json(manifest).items() if k not in ("files", "checksum")}
+        seal_folder(manifest.parent, **made, seed=1)
         card = model_card(folder, repo="ada/stories")
     finally:
         manifest.write_bytes(before)
     assert "documents" not in card
     assert "n-gram" not in card
+
+
+def test_damaged_metrics_are_told(finished_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    (tmp_path / "run" / "metrics.jsonl").write_text("{\n{}\n")
+    best = (tmp_path / "run" / "checkpoints" / "best").resolve()
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl is damaged"):
+        model_card(best, repo="ada/stories")
 
 
 @pytest.mark.parametrize("name", ["", "apache 2.0", "mit\ntags: [x]", "-"])

@@ -85,6 +85,7 @@ def test_training_flops_are_six_a_parameter_and_attention() -> None:
     counts = shape.parameters
     wanted = 6 * (counts.blocks + 96 * 32) + 12 * 2 * 32 * 24
     assert shape.training_flops_per_token == wanted
+    assert shape.training_flops_in(6) == wanted - 12 * 2 * 32 * (24 - 6)
 
 
 # --- sizes

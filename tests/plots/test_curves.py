@@ -145,11 +145,15 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
 
 def test_the_baseline_is_drawn_where_the_dataset_still_is(tmp_path: Path) -> None:
     run, data = write_run(tmp_path / "run"), tmp_path / "data"
-    (run / "request.json").write_text(json.dumps({"config": {"data": str(data)}}))
     data.mkdir()
-    seal_folder(data, baseline={"bits_per_byte": 1.25})
+    checksum = seal_folder(data, baseline={"bits_per_byte": 1.25})["checksum"]
+    request = {"config": {"data": str(data)}, "data": checksum}
+    (run / "request.json").write_text(json.dumps(request))
     svg = plot_runs(run, tmp_path / "a.svg", y="bits-per-byte").read_text()
     assert "counting n-grams, 1.2500" in texts_in(svg)
+    seal_folder(data, baseline={"bits_per_byte": 1.5})  # it was made anew
+    svg = plot_runs(run, tmp_path / "a.svg", y="bits-per-byte").read_text()
+    assert not [text for text in texts_in(svg) if "n-grams" in text]
     (data / "manifest.json").unlink()
     svg = plot_runs(run, tmp_path / "a.svg", y="bits-per-byte").read_text()
     assert not [text for text in texts_in(svg) if "n-grams" in text]

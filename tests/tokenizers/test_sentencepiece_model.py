@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from seedbed.errors import DataError
+from seedbed.tokenizers.base import bytes_before_text
 from seedbed.tokenizers.load import load_tokenizer
 from sentencepiece_models import LLAMA, SENTENCES, T5, stock, train_model
 
@@ -86,6 +87,15 @@ def test_a_document_starts_with_the_bos_of_the_model(tmp_path):
     assert t5.encode_documents([""])[0].tolist() == [1]
 
 
+def test_the_space_put_before_a_text_is_found_where_letters_are_unknown(tmp_path):
+    settings = {**LLAMA, "byte_fallback": False, "vocab_size": 30}
+    ours = load_tokenizer(train_model(tmp_path / "x.model", ["xyz xyz zyx " * 50], **settings))
+    data = b"".join(map(ours.token_bytes, ours.encode("xyz")))
+    assert (data, bytes_before_text(ours)) == (b" xyz", 1)
+    without = train_model(tmp_path / "y.model", **{**LLAMA, "add_dummy_prefix": False})
+    assert bytes_before_text(load_tokenizer(without)) == 0
+
+
 def test_chat_tokens_are_those_that_the_model_has_or_are_added(tmp_path):
     without = load_tokenizer(train_model(tmp_path / "a.model", **LLAMA))
     assert without.vocab_size == 603
@@ -116,6 +126,12 @@ def test_a_model_that_no_tokenizer_json_stands_for_is_refused(reason, tmp_path):
     path = train_model(tmp_path / "x.model", **REFUSED[reason])
     with pytest.raises(DataError, match=reason):
         load_tokenizer(path)
+
+
+def test_a_folder_with_a_model_only_is_told_to_name_it(tmp_path):
+    path = train_model(tmp_path / "tokenizer.model", **LLAMA)
+    with pytest.raises(DataError, match=r"no file .*tokenizer\.json.*name it: .*tokenizer\.model"):
+        load_tokenizer(path.parent)
 
 
 def test_damaged_model_is_told(tmp_path):

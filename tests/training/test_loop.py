@@ -14,6 +14,7 @@ from seedbed.distributed import World
 from seedbed.errors import DataError
 from seedbed.evaluation.bits_per_byte import DocumentScores
 from seedbed.files import read_json, read_json_lines
+from seedbed.model.config import ModelSettings
 from seedbed.runs import RunDir
 from seedbed.tokenizers.simple import ByteTokenizer
 from seedbed.training import loop
@@ -103,6 +104,16 @@ def test_a_skipped_step_does_not_hide_the_losses_beside_it(
     trained(log_every=3)
     lines = read_json_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["train_loss"] is None for line in lines] == [False, False, True, False]
+
+
+def test_the_share_of_peak_flops_is_that_of_the_windows_trained_on(
+    trained: Trained, tmp_path: Path
+) -> None:
+    model = {"d_model": 32, "num_layers": 2, "num_heads": 2, "context_length": 4096}
+    trained(model=model, window=16)
+    per_token = ModelSettings.model_validate(model).resolve(260).training_flops_in(16)
+    line = read_json_lines(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert line["mfu"] == pytest.approx(line["tokens_per_second"] * per_token / 1e10, abs=1e-4)
 
 
 def test_a_fixed_part_has_no_more_tokens_than_asked(tmp_path: Path) -> None:

@@ -402,6 +402,16 @@ def test_a_run_that_failed_before_its_first_checkpoint_begins_anew(
         trained()
 
 
+@pytest.mark.parametrize("content", ["{", "5", "{}", '{"config": 3}'])
+def test_a_run_whose_request_is_damaged_is_not_gone_on_with(
+    content: str, trained: Trained, tmp_path: Path
+) -> None:
+    trained(horizon="1 steps")
+    (tmp_path / "run" / "request.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"has checkpoints but no whole request\.json"):
+        trained(horizon="1 steps")
+
+
 def test_too_few_tokens_for_the_context_are_told_before_a_run_begins(
     trained: Trained, tmp_path: Path
 ) -> None:

@@ -40,6 +40,15 @@ def test_a_run_is_shown_as_it_was_asked_for_and_went(
     assert details.checkpoints[-1].bytes == size
 
 
+def test_a_dataset_that_was_made_anew_is_not_shown_as_the_runs(
+    trained: Callable[..., RunResult],
+) -> None:
+    run = trained(horizon="1 steps").run
+    request = json.loads((run / "request.json").read_text())
+    (run / "request.json").write_text(json.dumps({**request, "data": "another"}))
+    assert show_run(run).dataset == {}
+
+
 def test_evaluations_are_spread_over_the_run_with_both_ends(tmp_path: Path) -> None:
     records = [{"step": step, "val_loss": 1.0} for step in range(1, 101)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))

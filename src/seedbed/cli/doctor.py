@@ -33,7 +33,7 @@ def command(words: tuple[str, ...], timed: bool, as_json: bool, **options: Any) 
     that the run would take. With the folder of a RUN: what is wrong with it and what to do.
     """
     given = any(value is not None for value in options.values())
-    runs = [word for word in words if "=" not in word]
+    runs = [word for word in words if "=" not in word or Path(word).is_dir()]
     if runs and (given or len(words) > 1):
         raise click.UsageError("Give the folder of one run, or --data and settings: not both.")
     if runs:
@@ -74,17 +74,18 @@ def _diagnose(run: Path, as_json: bool) -> int:
 def _machine_lines(report: MachineReport) -> list[str]:
     from seedbed.doctor.machine import EXTRAS
 
-    yes = {True: "yes", False: "no"}
     lines = [
         f"processor  {report.processor}, {report.cores} cores, {report.threads} threads",
         f"memory     {report.memory_available / 1e9:.1f} GB free of {report.memory / 1e9:.1f}",
         f"disk       {report.disk_free / 1e9:.1f} GB free of {report.disk / 1e9:.1f}",
         f"GPU        {'; '.join(report.gpus) or 'none'}",
         f"software   Python {report.python}, torch {report.torch}",
-        f"compile    {yes[report.can_compile]}",
+        f"compile    {'yes' if report.can_compile else 'no'}",
         f"auto takes {report.device}, {report.precision}",
         "products   "
-        + ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in _rates(report)),
+        + ", ".join(
+            f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in report.matmul_flops.items()
+        ),
         "training   "
         + ", ".join(f"{size} {rate:,.0f}" for size, rate in report.tokens_per_second.items())
         + " tokens/s, roughly; --data DIR tells a run's own",
@@ -96,10 +97,6 @@ def _machine_lines(report: MachineReport) -> list[str]:
     for problem in report.problems:
         lines += [f"problem    {problem.what}", f"           {problem.remedy}"]
     return lines if report.problems else [*lines, "no problems found"]
-
-
-def _rates(report: MachineReport) -> list[tuple[str, float]]:
-    return list(report.matmul_flops.items())
 
 
 def _cost_lines(cost: RunCost) -> list[str]:

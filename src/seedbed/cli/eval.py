@@ -108,7 +108,7 @@ def _check_mode(given: dict[str, Any], prompts: str | None) -> None:
             option = "--" + name.replace("_", "-")
             where = "not for --prompts" if prompts is not None else "for --prompts: give it too"
             raise ConfigError(f"`{option}` is {where}.")
-    if given.get("split") == "both":
+    if "split" in given:
         for name in ("text", "text_field", "document_separator"):
             if name in given:
                 raise ConfigError("`--split` is for a dataset and `--text` for any text: give one.")

@@ -54,8 +54,9 @@ def command(
     the model folder that `transformers` loads, and a README.md that says what is known of the
     model: look at it with --dry-run first. A README.md that stands there is replaced.
     """
-    from seedbed.export.hub import push
+    from seedbed.export.hub import check_name, push
 
+    check_name(repo)  # before minutes of measuring
     report = _measure(checkpoint) if measure else None
     pushed = push(
         checkpoint,

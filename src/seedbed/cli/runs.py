@@ -239,7 +239,7 @@ def _model(details: RunDetails) -> str:
 def _data(details: RunDetails) -> str:
     data = details.dataset
     if not data:
-        return f"{details.summary.data or '-'} (no longer there)"
+        return f"{details.summary.data or '-'} (no longer there, or made anew since)"
     text = (
         f"{details.summary.data}: {data['train']['tokens']:,} tokens, tokenizer "
         f"{data['tokenizer']['kind']} of {data['vocab_size']:,}"

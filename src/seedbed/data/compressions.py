@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import zstandard
 
 _READ_BYTES = 1 << 14
+_LARGEST_WINDOW = 1 << 31  # bytes: that of `zstd --long=31`, with which archives of text are packed
 
 
 class DamageError(Exception):
@@ -35,7 +36,10 @@ COMPRESSIONS: dict[str, Callable[[], _Decompressor]] = {
     ".bz2": bz2.BZ2Decompressor,
     ".gz": lambda: cast(_Decompressor, zlib.decompressobj(wbits=31)),
     ".xz": lzma.LZMADecompressor,
-    ".zst": lambda: cast(_Decompressor, zstandard.ZstdDecompressor().decompressobj()),
+    ".zst": lambda: cast(
+        _Decompressor,
+        zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj(),
+    ),
 }
 _ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 

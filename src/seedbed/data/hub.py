@@ -169,8 +169,10 @@ def _explained(rest: str) -> Generator[None]:
     except Exception as error:  # for a file that is damaged, a reader of `datasets` raises its own
         if type(error).__module__.startswith(("httpx", "httpcore", "requests", "aiohttp")):
             raise _unreachable(rest, error) from error
+        converted = f"hf://datasets/{name}@refs/convert/parquet/**/*.parquet"
+        advice = f" Read what the Hub made of it: {converted}" if "scripts" in str(error) else ""
         raise DataError(
-            f"SOURCE `hf:{rest}` cannot be read ({type(error).__name__}: {error})."
+            f"SOURCE `hf:{rest}` cannot be read ({type(error).__name__}: {error}).{advice}"
         ) from error
 
 

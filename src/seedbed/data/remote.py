@@ -23,6 +23,9 @@ from seedbed.data.pieces import Part, Piece, ReadOptions
 from seedbed.errors import DataError
 
 _BUFFER_BYTES = 1 << 20
+# Facts of a file that change without it: where a server leads on to (the Hub and GitHub sign that
+# address anew each time), and when the file was last read.
+_PASSING_FACTS = {"url", "time", "accessTime"}
 
 
 def is_remote(name: str) -> bool:
@@ -79,7 +82,8 @@ def _is_hidden(path: str, root: str) -> bool:
 
 def _part(files: Any, path: str) -> Part:
     facts: dict[str, Any] = files.info(path)
-    version = hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:16]
+    lasting = sorted((k, v) for k, v in facts.items() if k not in _PASSING_FACTS)
+    version = hashlib.sha256(repr(lasting).encode()).hexdigest()[:16]
     name, size = str(files.unstrip_protocol(path)), int(facts.get("size") or 0)
     return Part(name, size, 0, partial(_read, files, path, name, size), version)
 

@@ -9,7 +9,7 @@ import importlib
 import io
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from seedbed.data.drops import MALFORMED_ROW, Drops
 from seedbed.data.pieces import Piece, ReadOptions
@@ -109,14 +109,28 @@ def read_parquet(
             batches = table.iter_batches(batch_size=1024, columns=[options.text_field])
             number = 0
             for batch in batches:
-                for value in batch.column(0).to_pylist():
+                for value in _values(batch.column(0)):
                     number += 1
                     text = records.text_of({options.text_field: value}, number)
                     if text is not None:
                         yield Piece(text, number, last=True)
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, OSError, ValueError) as error:  # as the damage is
             raise DataError(f"{name} is not a whole parquet file: {error}") from error
     records.finish()
+
+
+def _values(column: Any) -> Iterator[object]:
+    """Yield the values of a column; bytes, as some writers store text, are decoded.
+
+    Parquet does not check that text is UTF-8: what is not, is marked for cleaning.
+    """
+    pyarrow: Any = importlib.import_module("pyarrow")
+    bytes_of = {pyarrow.string(): pyarrow.binary(), pyarrow.large_string(): pyarrow.large_binary()}
+    if column.type in bytes_of:
+        column = column.cast(bytes_of[column.type])
+    for value in column.to_pylist():
+        is_bytes = isinstance(value, bytes)
+        yield value.decode("utf-8", "surrogateescape") if is_bytes else value
 
 
 def _seekable(stream: BinaryIO) -> BinaryIO:

@@ -175,4 +175,4 @@ def _what_changed(
     for source in sources:
         if sizes.get(source.name) != source.facts() or source.modified > since:
             changed.append(source.name)
-    return changed
+    return [*changed, *sorted(sizes.keys() - {source.name for source in sources})]  # those gone

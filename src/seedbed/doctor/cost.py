@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from seedbed.data.prepared import PreparedDataset, open_dataset
 from seedbed.distributed import World, join_world
@@ -40,7 +41,7 @@ class RunCost:
     device: str
     memory: float
     memory_parts: dict[str, float]
-    memory_available: int
+    memory_available: int  # on the device
     memory_of_trial: float | None  # that the timed steps took
     steps: int
     tokens: int
@@ -71,7 +72,7 @@ def estimate_cost(config: TrainConfig, *, timed: bool = True) -> RunCost:
 
 
 def _nominal_trial(shape: ModelConfig, config: TrainConfig, world: World) -> Trial:
-    rate = defaults.nominal_flops(this_machine(), world.device) / shape.training_flops_per_token
+    rate = defaults.nominal_flops(this_machine(), world.device) / config.flops_per_token(shape)
     evaluation = config.evaluation.tokens / (3 * rate)  # forward only: a third of the work
     step = config.tokens_per_step(shape) / rate
     return Trial(5.0, step, evaluation, 0.5, 0.0, 0, whole_steps=False)
@@ -101,7 +102,7 @@ def _cost(
         device=planned.device,
         memory=memory.total,
         memory_parts=memory.parts,
-        memory_available=available_memory(),
+        memory_available=_available(planned.device),
         memory_of_trial=trial.memory or None,
         steps=steps,
         tokens=steps * batch_tokens,
@@ -115,7 +116,11 @@ def _cost(
         disk_free=shutil.disk_usage(_existing(planned.out)).free,
         warnings=[],
     )
-    return replace(cost, warnings=_warnings(cost, planned))
+    return replace(cost, warnings=_warnings(cost))
+
+
+def _available(device: str) -> int:
+    return torch.cuda.mem_get_info()[0] if device == "cuda" else available_memory()
 
 
 def _planned(
@@ -162,9 +167,9 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
-def _warnings(cost: RunCost, config: TrainConfig) -> list[str]:
+def _warnings(cost: RunCost) -> list[str]:
     found: list[str] = []
-    if config.device == "cpu" and cost.memory > cost.memory_available:
+    if cost.memory > cost.memory_available:
         found.append(
             f"It needs {cost.memory / 1e9:.1f} GB of memory and {cost.memory_available / 1e9:.1f} "
             "GB are free. Ask for a smaller micro_batch_size, model.context_length or --size."
@@ -175,15 +180,15 @@ def _warnings(cost: RunCost, config: TrainConfig) -> list[str]:
             f"{cost.disk_free / 1e9:.1f} GB free. Free some, or ask for checkpoint.keep=1."
         )
     if cost.epochs > MUCH_REPEATED:
-        worth = "nothing is gained beyond" if cost.epochs > REPEATED_IN_VAIN else "each gains less"
+        little = f", after {REPEATED_IN_VAIN} little" if cost.epochs > REPEATED_IN_VAIN else ""
         found.append(
-            f"It goes over the text {cost.epochs:.1f} times; after about {MUCH_REPEATED}, "
-            f"{worth}. Take more text, fewer steps, or model.dropout=0.1 and "
+            f"It goes over the text {cost.epochs:.1f} times; after about {MUCH_REPEATED} each time "
+            f"gains less{little}. Take more text, fewer steps, or model.dropout=0.1 and "
             "evaluation.patience=3."
         )
     if cost.parameters_in_embeddings > cost.parameters / 2:
         found.append(_vocabulary_warning(cost))
-    if not cost.steps >= 100:
+    if cost.steps < 100:
         found.append(
             f"It has {cost.steps} steps: few models learn anything in fewer than a hundred. Ask "
             "for a smaller batch_size, a smaller --size, or longer."

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import psutil
 
 from seedbed.doctor.evidence import Finding, NotCheckedError, RunEvidence
-from seedbed.runs import RunDir
+from seedbed.evaluation.variety import FEWEST, loops
 from seedbed.training.config import Horizon
 
 STARVED = 0.2  # of the time: without it, a run would be done a quarter sooner
 _STRAIGHT = 0.4  # of what was learned came in the second half; a straight line would have 0.5
-_LOOP_TOKENS = 12  # a 4-gram three times running
-_LONGEST_PERIOD = 32
+_LONGEST_PERIOD = 32  # tokens
 
 
 def starved(evidence: RunEvidence) -> Finding | None:
@@ -44,9 +43,9 @@ def starved(evidence: RunEvidence) -> Finding | None:
 def stopped_early(evidence: RunEvidence) -> Finding | None:
     """Return whether the run ended before its last step, or its time before the learning."""
     status, run = evidence.status, evidence.run
-    if is_alive(evidence):
+    if run.is_held():
         raise NotCheckedError("the run is still going on")
-    done = max([r["step"] for r in evidence.records], default=int(status.get("step") or 0))
+    done = evidence.steps_done or int(status.get("step") or 0)
     planned = status.get("steps") or evidence.steps_planned
     state = str(status.get("state", "unknown"))
     again = f"The same command goes on from there: seedbed train --out {run.path} ..."
@@ -64,33 +63,14 @@ def stopped_early(evidence: RunEvidence) -> Finding | None:
     return Finding("stopped early", "warning", f"{how}, at step {done:,}{of}", again)
 
 
-def is_alive(evidence: RunEvidence) -> bool:
-    """Return whether a process is at work on the run."""
-    status = evidence.status
-    pid = status.get("pid")
-    working = status.get("state") in ("running", "saving")
-    return bool(
-        working and isinstance(pid, int) and psutil.pid_exists(pid) and _holds(evidence.run)
-    )
-
-
-def _holds(run: RunDir) -> bool:
-    """Return whether another process holds the run's lock; True where that cannot be tried."""
-    from seedbed.errors import CheckpointError
-
-    try:
-        with run.lock():
-            return False
-    except (CheckpointError, OSError):
-        return True
-
-
 def _out_of_time(evidence: RunEvidence) -> Finding | None:
     asked = str(evidence.request.get("config", {}).get("horizon", evidence.config.horizon))
     if Horizon.parse(asked).unit != "minutes":
         return None
+    if evidence.config.from_checkpoint is not None:
+        return None  # what it learned began elsewhere, so halves of it say nothing
     curve = evidence.training
-    if curve.late_share < _STRAIGHT:
+    if curve.late_share < _STRAIGHT or curve.level(0.5) - curve.end < 5 * curve.noise:
         return None
     return Finding(
         "stopped early",
@@ -109,19 +89,19 @@ def looping_samples(evidence: RunEvidence) -> Finding | None:
     last = max(s["step"] for s in evidence.samples)
     late = [s for s in evidence.samples if s["step"] >= 2 / 3 * last]
     written = [_ids(evidence, s) for s in late]
-    long_enough = [ids for ids in written if len(ids) >= 2 * _LOOP_TOKENS]
+    long_enough = [ids for ids in written if len(ids) >= 2 * FEWEST]
     if len(long_enough) < 2:
         raise NotCheckedError(
-            f"fewer than two samples of the end have {2 * _LOOP_TOKENS} tokens: see samples.tokens"
+            f"fewer than two samples of the end have {2 * FEWEST} tokens: see samples.tokens"
         )
-    looping = [is_loop(ids) for ids in long_enough]
+    looping = [_is_loop(ids) for ids in long_enough]
     share = sum(looping) / len(looping)
     if share <= 0.5:
         return None
     usual = _looping_share_of_text(evidence, int(np.median([len(ids) for ids in long_enough])))
     if share <= 2 * usual:
         return None
-    example = late[[len(ids) >= 2 * _LOOP_TOKENS and is_loop(ids) for ids in written].index(True)]
+    example = late[[len(ids) >= 2 * FEWEST and _is_loop(ids) for ids in written].index(True)]
     return Finding(
         "samples that loop",
         "warning",
@@ -133,23 +113,13 @@ def looping_samples(evidence: RunEvidence) -> Finding | None:
 
 
 def _ids(evidence: RunEvidence, sample: dict[str, Any]) -> list[int]:
-    return evidence.tokenizer.encode(str(sample.get("text", "")))
+    # Bytes that are no UTF-8 were written as U+FFFD, each of them: several in a row are no loop.
+    text = re.sub("\N{REPLACEMENT CHARACTER}+", "\N{REPLACEMENT CHARACTER}", sample["text"])
+    return evidence.tokenizer.encode(text)
 
 
-def is_loop(ids: list[int]) -> bool:
-    """Return whether something of up to 32 tokens stands three times running, over 12 at least.
-
-    >>> is_loop([1, 2, 3, 4] * 3), is_loop([7] * 12), is_loop(list(range(40)))
-    (True, True, False)
-    """
-    tokens = np.array(ids)
-    for period in range(1, min(_LONGEST_PERIOD, len(tokens) // 3) + 1):
-        same = np.concatenate([[False], tokens[period:] == tokens[:-period], [False]])
-        breaks = np.flatnonzero(~same)
-        longest = int(np.diff(breaks).max()) - 1
-        if longest >= max(2 * period, _LOOP_TOKENS - period):
-            return True
-    return False
+def _is_loop(ids: list[int]) -> bool:
+    return loops(ids, longest_period=_LONGEST_PERIOD)
 
 
 def _looping_share_of_text(evidence: RunEvidence, length: int) -> float:
@@ -159,4 +129,4 @@ def _looping_share_of_text(evidence: RunEvidence, length: int) -> float:
     except NotCheckedError:
         return 0.0
     starts = np.unique(np.linspace(0, max(0, tokens.size - length), 200).astype(int))
-    return float(np.mean([is_loop(tokens[s : s + length].tolist()) for s in starts]))
+    return float(np.mean([_is_loop(tokens[s : s + length].tolist()) for s in starts]))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from seedbed.doctor import course, leaks, learning
 from seedbed.doctor.evidence import Finding, NotCheckedError, RunEvidence
+from seedbed.training.run_summary import State, state_of
 
 # In the order of how much follows from each: what is found first explains what comes after.
 CHECKS: dict[str, Callable[[RunEvidence], Finding | None]] = {
@@ -34,7 +35,7 @@ class Diagnosis:
     """What the doctor says of a run. The names are those of the JSON."""
 
     run: Path
-    state: str
+    state: State
     findings: list[Finding]  # what explains the others first
     checked: list[str]
     not_checked: dict[str, str]  # check -> why not
@@ -61,6 +62,5 @@ def diagnose(run: Path, *, note: Callable[[str], object] = lambda _text: None) -
         checked.append(name)
         if finding is not None:
             findings.append(finding)
-    return Diagnosis(
-        run, str(evidence.status.get("state", "unknown")), findings, checked, not_checked
-    )
+    state = state_of(evidence.run, evidence.status)
+    return Diagnosis(run, state, findings, checked, not_checked)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from safetensors import SafetensorError
 
 from seedbed.checkpoints import load_weights
 from seedbed.config import build, read_yaml
@@ -63,11 +64,15 @@ class RunEvidence:
                 "that `seedbed train` wrote; what a run would cost is asked with --data."
             )
         self.config = build(TrainConfig, read_yaml(self.run.config))
-        self.status = self.run.read_status()
+        self.status = _read_status(self.run)
         self.records = _read_lines(self.run.metrics)
         self.samples = _read_lines(self.run.samples)
-        request = self.run.request
-        self.request: dict[str, Any] = read_json(request) if request.is_file() else {}
+        self.request = self.run.read_request()
+
+    @property
+    def steps_done(self) -> int:
+        """The last step that metrics.jsonl has."""
+        return max((r["step"] for r in self.records), default=0)
 
     @property
     def steps_planned(self) -> int | None:
@@ -120,7 +125,10 @@ class RunEvidence:
     @cached_property
     def checkpoint_step(self) -> int:
         """The step of the newest checkpoint."""
-        return int(read_json(self.checkpoint / MANIFEST)["step"])
+        try:
+            return int(read_json(self.checkpoint / MANIFEST)["step"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise NotCheckedError(f"the checkpoint has no whole {MANIFEST}") from None
 
     @cached_property
     def model(self) -> Transformer:
@@ -128,7 +136,7 @@ class RunEvidence:
         try:
             model = Transformer(model_config(read_json(self.checkpoint / "config.json")))
             load_weights(model, self.checkpoint)
-        except (UserError, OSError, ValueError) as error:
+        except (UserError, OSError, ValueError, SafetensorError) as error:
             raise NotCheckedError(f"the checkpoint cannot be loaded: {error}") from None
         return model.eval()
 
@@ -143,7 +151,7 @@ class RunEvidence:
     @cached_property
     def shape(self) -> ModelConfig:
         """The shape of the model: of its checkpoint, or else as it was asked for."""
-        with suppress(NotCheckedError):
+        with suppress(NotCheckedError, UserError, OSError, ValueError):
             return model_config(read_json(self.checkpoint / "config.json"))
         return self.config.model.resolve(self.dataset_now.tokenizer.vocab_size)
 
@@ -161,12 +169,20 @@ class RunEvidence:
         return math.log(self.shape.vocab_size)
 
 
+def _read_status(run: RunDir) -> dict[str, Any]:
+    """Return status.json, or {} where it is missing or damaged."""
+    try:
+        return dict(run.read_status())
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the records of a JSON Lines file, without lines that a kill or an editor broke."""
     if not path.is_file():
         return []
     records: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
         except ValueError:

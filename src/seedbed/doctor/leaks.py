@@ -19,7 +19,7 @@ from seedbed.training.pretrain import evaluate_function
 
 _RUN_BYTES = 70  # of text: about 13 words, as contamination is looked for (Brown et al., 2020)
 _COPIED = 0.8  # of a document's runs: more, and it counts as a copy
-_LOOKED_AT = 500  # documents of each split
+_LOOKED_AT = 500  # documents of each split, at most
 _TRAINING = 50_000_000  # tokens of the training split that are searched
 _BLOCK = 1 << 20
 # Models of this size reach 0.3 of what counting bytes reaches on text made by a small grammar, and
@@ -83,7 +83,7 @@ def _not_reproduced(evidence: RunEvidence) -> str | None:
     dataset, config, model = evidence.dataset, evidence.config, evidence.model
     if dataset.tokenizer.vocab_size != model.config.vocab_size:
         return None
-    work = config.evaluation.tokens * model.config.training_flops_per_token / 3
+    work = config.evaluation.tokens * config.flops_per_token(model.config) / 3
     if work / this_machine().nominal_flops > _MOST_SECONDS:
         return None
     if config.device == "cpu":  # as the run computed; elsewhere float32 is near enough
@@ -140,9 +140,13 @@ def _copied(evidence: RunEvidence) -> str | None:
 def _some_documents(
     shards: TokenShards, run: int, special: SpecialTokens
 ) -> list[NDArray[np.uint64]]:
-    """Return documents spread over a split that are long enough, without the tokens around them."""
-    long_enough = np.flatnonzero(np.diff(shards.offsets) > run + 1)
-    every = max(1, len(long_enough) // _LOOKED_AT)
+    """Return documents spread over a split that are long enough, without the tokens around them.
+
+    They are of the part that is searched, where each finds itself once: see `_copied`.
+    """
+    sizes = np.diff(shards.offsets)
+    long_enough = np.flatnonzero((sizes > run + 1) & (shards.offsets[1:] <= _TRAINING))
+    every = -(-len(long_enough) // _LOOKED_AT) or 1
     return [special.inside(shards.document(int(i))).astype(np.uint64) for i in long_enough[::every]]
 
 

@@ -17,10 +17,13 @@ from seedbed.training.schedules import multiplier
 _BARELY = 0.05
 # A rise that takes back this share of what was learned is worth a word.
 _WORTH_A_WORD = 0.02
+_FEWEST_STEPS = 50  # with fewer, nothing can be said of what a run learns
 
 
 def diverged(evidence: RunEvidence) -> Finding | None:
     """Return whether the loss ran away: training gave up, rolled back, or ends worse than chance.
+
+    Single steps that were skipped, and no more, are a warning of their own.
 
     "Ends worse" means: above where it began, or having lost half of what had been learned.
     """
@@ -30,12 +33,13 @@ def diverged(evidence: RunEvidence) -> Finding | None:
     if "diverged" in error:
         signs.append(f"training gave up: {error.split(':')[0]}")
     if rollbacks:
-        signs.append(f"it went back to a checkpoint {rollbacks} times")
-    if skipped and (signs or evidence.config.precision != "fp16"):
-        signs.append(f"{skipped} steps had a loss or gradient that was not finite")
+        signs.append(f"times it went back to a checkpoint: {rollbacks}")
     risen = None if signs else _risen(evidence)
     if risen:
         signs.append(risen)
+    name, severity = ("diverged", "fault") if signs else ("skipped steps", "warning")
+    if skipped and (signs or evidence.config.precision != "fp16"):
+        signs.append(f"steps whose loss or gradient was not finite: {skipped}")
     if not signs:
         return None
     rate = evidence.config.optimizer.learning_rate or 0.0
@@ -45,7 +49,7 @@ def diverged(evidence: RunEvidence) -> Finding | None:
     advice += f", and optimizer.matrix_learning_rate (now {matrix:g})" if matrix else ""
     advice += "; set optimizer.clip_norm=1" if clip is None else ""
     advice += "; try precision=fp32" if evidence.config.precision == "fp16" else ""
-    return Finding("diverged", "fault", "; ".join(signs), advice + ".")
+    return Finding(name, severity, "; ".join(signs), advice + ".")
 
 
 def _bad_steps(evidence: RunEvidence) -> tuple[int, int]:
@@ -73,6 +77,7 @@ def _risen(evidence: RunEvidence) -> str | None:
 def never_learned(evidence: RunEvidence) -> Finding | None:
     """Return whether the loss stayed at ln V, or at the entropy of the tokens' frequencies."""
     curve, chance = evidence.training, evidence.chance
+    _check_enough_steps(evidence)
     try:
         unigram = evidence.unigram_entropy
     except NotCheckedError:
@@ -100,6 +105,15 @@ def never_learned(evidence: RunEvidence) -> Finding | None:
     else:
         advice += ": with the default choice (leave it out) a small model learns within 50 steps"
     return Finding("never learned", "fault", evidence_text, advice + ".")
+
+
+def _check_enough_steps(evidence: RunEvidence) -> None:
+    """Raise NotCheckedError when few steps are done, or the warm-up of more still goes on."""
+    done, planned = evidence.steps_done, evidence.steps_planned
+    warmup = evidence.config.schedule.warmup_steps or 0
+    fewest = max(_FEWEST_STEPS, warmup if planned is None else min(warmup, planned))
+    if done < fewest:
+        raise NotCheckedError(f"{done} steps are too few to judge by: {fewest} are needed")
 
 
 def _falls_short(evidence: RunEvidence) -> bool:
@@ -147,11 +161,11 @@ class _Movement:
     """How far the rate can move a matrix of a block, in units of what it begins with."""
 
     one_step: float  # at the peak
-    all_steps: float
+    all_steps: float  # that are planned, done or not
 
 
 def _movement(evidence: RunEvidence) -> _Movement:
-    """Return what the rates of the steps done can do to weights as they were at first.
+    """Return what the rates of a run can do to weights as they were at first.
 
     A step of AdamW moves a weight by about its rate (Kingma and Ba, 2015, section 2.1); a step of
     Muon moves a matrix by singular values of about its rate, so a weight by rate / sqrt(width).
@@ -159,11 +173,11 @@ def _movement(evidence: RunEvidence) -> _Movement:
     config = evidence.config
     if config.from_checkpoint is not None:
         raise NotCheckedError("the run began from trained weights")
-    done = max((r["step"] for r in evidence.records), default=0)
+    _check_enough_steps(evidence)
     total = evidence.steps_planned
-    if total is None or done < 50:
-        raise NotCheckedError(f"{done} steps are too few to judge a learning rate by")
-    shares = [multiplier(config.schedule, step, total) for step in range(done)]
+    if total is None:
+        raise NotCheckedError("the run does not say how many steps it was to have")
+    shares = [multiplier(config.schedule, step, total) for step in range(total)]
     rate, matrix_rate = config.optimizer.learning_rate or 0.0, config.optimizer.matrix_learning_rate
     width, size = evidence.shape.d_model, _first_size(evidence)
     muon = config.optimizer.kind == "muon" and matrix_rate is not None
@@ -213,7 +227,7 @@ def learning_rate_too_high(evidence: RunEvidence) -> Finding | None:
 
 
 def learning_rate_too_low(evidence: RunEvidence) -> Finding | None:
-    """Return whether all steps together could not move the weights from where chance put them.
+    """Return whether all planned steps could not move the weights from where chance put them.
 
     Below a half of their first size they stay mostly noise. Good runs here have 2 to 20. A model
     that beats counting is let off, whatever its weights did.
@@ -231,7 +245,7 @@ def learning_rate_too_low(evidence: RunEvidence) -> Finding | None:
     return Finding(
         "learning rate too low",
         "fault",
-        f"all {len(evidence.training.steps):,} logged steps together can move a weight by "
+        f"all {evidence.steps_planned:,} steps together can move a weight by "
         f"{moved.all_steps:.2g} times its first size, and the training loss only fell from "
         f"{curve.start:.3f} to {curve.end:.3f}",
         f"Raise {names} about {factor:g} times, or leave it out: a rate that suits the size is "

@@ -34,8 +34,8 @@ _REACHED = 0.25
 # Extra -> modules that it brings, and what they give.
 EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "data": (
-        ("datasets", "datasketch", "py3langid", "pyarrow"),
-        "parquet files, hf: datasets, language filters",
+        ("aiohttp", "datasets", "datasketch", "py3langid", "pyarrow"),
+        "parquet files, addresses, hf: datasets, near duplicates, language filters",
     ),
     "eval": (("lm_eval", "sacrebleu", "transformers"), "BLEU and chrF, lm-evaluation-harness"),
     "track": (("tensorboard", "wandb"), "TensorBoard, Weights & Biases"),
@@ -225,7 +225,8 @@ def _variables(report: MachineReport, environment: Environment) -> list[Problem]
         return []
     return [
         Problem(
-            "PYTHONDONTWRITEBYTECODE is set: Python compiles each module anew at every start",
-            "unset it: commands then start two to three times faster",
+            "PYTHONDONTWRITEBYTECODE is set: what Python has not compiled yet, it compiles anew at "
+            "every start",
+            "unset it: where nothing was compiled, commands then start about twice as fast",
         )
     ]

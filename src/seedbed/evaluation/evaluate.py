@@ -24,7 +24,7 @@ from seedbed.data.token_shards import Split, TokenShards
 from seedbed.distributed import join_world
 from seedbed.errors import ConfigError, DataError
 from seedbed.evaluation.bits_per_byte import score_documents
-from seedbed.files import MANIFEST, read_json
+from seedbed.files import MANIFEST
 from seedbed.runs import RunDir
 
 _FEWEST_TRAIN_TOKENS = 100_000  # that are read of the training split, where it has them
@@ -227,7 +227,7 @@ def dataset_of_run(checkpoint: Checkpoint) -> PreparedDataset:
             "Say what to evaluate on: --data DIR or --text FILE."
         )
     dataset = open_dataset(data_of_run(run))
-    if run.request.is_file() and read_json(run.request)["data"] != dataset.fingerprint:
+    if run.read_request().get("data", dataset.fingerprint) != dataset.fingerprint:
         raise ConfigError(
             f"{dataset.folder} is not the dataset that {run.path} was trained on: it was made "
             "anew. Say what to evaluate on: --data DIR or --text FILE."

@@ -11,7 +11,7 @@ from seedbed.statistics import jackknife_standard_error
 Words = Sequence[str]
 
 _LOOPS = 3  # times in a row
-_LOOP_WORDS = 12  # in all, at least: "no no no" is no loop yet
+FEWEST = 12  # words of a loop in all, at least: "no no no" is none yet
 
 
 def distinct(rounds: Sequence[Sequence[Words]], n: int) -> tuple[float, float]:
@@ -69,8 +69,10 @@ def repetition(words: Words, n: int = 4) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else float("nan")
 
 
-def loops(words: Words) -> bool:
+def loops(words: Words | Sequence[int], *, longest_period: int | None = None) -> bool:
     """Return whether some run of words comes three times in a row, over 12 words at least.
+
+    Words may be tokens, too. A run has `longest_period` of them at most, where that is given.
 
     >>> loops("he sat down and he sat down and he sat down and".split())
     True
@@ -80,9 +82,10 @@ def loops(words: Words) -> bool:
     numbers = np.unique(np.array(words, dtype=object), return_inverse=True)[1] if words else None
     if numbers is None:
         return False
-    for period in range(1, len(words) // _LOOPS + 1):
+    longest = len(words) // _LOOPS
+    for period in range(1, min(longest, longest_period or longest) + 1):
         same = numbers[period:] == numbers[:-period]
-        if _longest_run(same) + period >= max(_LOOPS * period, _LOOP_WORDS):
+        if _longest_run(same) + period >= max(_LOOPS * period, FEWEST):
             return True
     return False
 

@@ -11,7 +11,7 @@ from typing import Any
 from seedbed.config import read_yaml
 from seedbed.errors import CheckpointError, ConfigError, UserError
 from seedbed.evaluation.evaluate import EvalReport, data_of_run
-from seedbed.files import read_json, read_json_lines, read_manifest
+from seedbed.files import read_json, read_manifest
 from seedbed.model.config import ModelConfig
 from seedbed.model.huggingface import model_config
 from seedbed.runs import RunDir
@@ -55,14 +55,14 @@ class Origin:
 def origin_of(folder: Path) -> Origin:
     """Return what the run around a checkpoint folder, and the dataset it names, say of it.
 
-    Raises CheckpointError when the checkpoint has no manifest.
+    Raises CheckpointError when the checkpoint has no manifest, or its run's metrics are damaged.
     """
     facts = read_manifest(folder, error=CheckpointError)
     run = RunDir(folder.parent.parent)
     if folder.parent.name != "checkpoints" or not run.config.is_file():
         return Origin(facts, {}, {}, {}, {})
     settings = read_yaml(run.config)
-    records = [r for r in read_json_lines(run.metrics) if r.get("val_loss") is not None]
+    records = [r for r in run.read_metrics() if r.get("val_loss") is not None]
     scores = next((r for r in records if r["step"] == facts.get("step")), {})
     environment = read_json(run.environment) if run.environment.is_file() else {}
     return Origin(facts, settings, scores, _dataset(run), environment.get("packages", {}))
@@ -74,8 +74,7 @@ def _dataset(run: RunDir) -> dict[str, Any]:
         manifest = read_manifest(data_of_run(run))
     except (UserError, OSError):
         return {}
-    asked = read_json(run.request).get("data") if run.request.is_file() else None
-    return manifest if manifest["checksum"] == asked else {}
+    return manifest if manifest["checksum"] == run.read_request().get("data") else {}
 
 
 def model_card(

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from seedbed.config import Settings, build, merge
 from seedbed.errors import ConfigError
 
+LONGEST_WRITTEN_OUT = 1024  # positions, where attention keeps a weight for each pair of them
 StockClass = Literal["qwen3", "llama", "arcee", "gpt2"]
 
 
@@ -120,14 +121,19 @@ class ModelConfig(Settings):
 
     @property
     def training_flops_per_token(self) -> int:
-        """Floating-point operations for one token forward and backward.
+        """Floating-point operations for one token forward and backward, at the context length."""
+        return self.training_flops_in(self.context_length)
 
-        6 for each parameter that multiplies, and 12 L H Q T for attention (PaLM, appendix B).
+    def training_flops_in(self, window: int) -> int:
+        """Return the floating-point operations for one token of a sequence of `window`.
+
+        Forward and backward: 6 for each parameter that multiplies, and 12 L H Q T for attention
+        (PaLM, appendix B).
         """
         counts = self.parameters
         multiplying = counts.blocks + self.vocab_size * self.d_model
         width = self.num_heads * self.head_dim
-        return 6 * multiplying + 12 * self.num_layers * width * self.context_length
+        return 6 * multiplying + 12 * self.num_layers * width * window
 
 
 @dataclass(frozen=True)

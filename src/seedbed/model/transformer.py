@@ -7,13 +7,14 @@ Weights are float32; activations have `compute_dtype`, and each layer casts its 
 from __future__ import annotations
 
 import math
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seedbed.model.config import ModelConfig
+from seedbed.model.config import LONGEST_WRITTEN_OUT, ModelConfig
 
 
 class Linear(nn.Linear):
@@ -23,6 +24,31 @@ class Linear(nn.Linear):
         """Return x W^T + b, in the dtype of the input x."""
         bias = None if self.bias is None else self.bias.to(input.dtype)
         return F.linear(input, self.weight.to(input.dtype), bias)
+
+
+class _RMSNormFunction(torch.autograd.Function):
+    """RMS norm with a backward pass of its own.
+
+    On a processor autograd takes three to four times as long: it keeps, and walks back through,
+    every intermediate of the formula.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        scale = norm.square().div(x.shape[-1]).add(eps).rsqrt().to(x.dtype)
+        normed = x * scale
+        ctx.save_for_backward(normed, scale, weight)
+        return normed * weight.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        normed, scale, weight = ctx.saved_tensors
+        weight_gradient = (gradient * normed).flatten(0, -2).sum(0, dtype=torch.float32)
+        scaled = gradient * weight.to(gradient.dtype)
+        along = (scaled * normed).sum(-1, keepdim=True, dtype=torch.float32) / normed.shape[-1]
+        x_gradient = torch.addcmul(scaled, normed, along.to(scaled.dtype), value=-1) * scale
+        return x_gradient, weight_gradient.to(weight.dtype), None
 
 
 class RMSNorm(nn.Module):
@@ -35,6 +61,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` normalised over its last dimension."""
+        if torch.is_grad_enabled():
+            return _RMSNormFunction.apply(x, self.weight, self.eps)
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
@@ -134,7 +162,7 @@ class Attention(nn.Module):
             self.key_norm = RMSNorm(config.head_dim, config.norm_eps)
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: KVCache | None
+        self, x: Tensor, rotation: tuple[Tensor, ...] | None, cache: KVCache | None
     ) -> Tensor:
         """Return what each position gathers from those before it: (batch, time, d_model)."""
         split = (*x.shape[:2], -1, self.head_dim)
@@ -144,7 +172,10 @@ class Attention(nn.Module):
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
         if rotation is not None:
-            q, k = rotate(q, *rotation), rotate(k, *rotation)
+            q, k = (
+                rotate(q, *rotation),
+                rotate(k, *(table[..., : k.shape[2], :] for table in rotation)),
+            )
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         mask = None
         if cache is not None:
@@ -152,9 +183,23 @@ class Attention(nn.Module):
             k, v = cache.extend(self.layer, k, v)
         causal = mask is None and q.shape[2] > 1
         dropout = self.dropout if self.training else 0.0
-        attend = plain_attention if self.plain else fused_attention
+        attend = plain_attention if self.plain else attention_for(q)
         y = attend(q, k, v, mask=mask, causal=causal, dropout=dropout)
         return self.output(y.transpose(1, 2).flatten(2))
+
+
+def attention_for(q: Tensor) -> Callable[..., Tensor]:
+    """Return the quicker of the two attentions for queries (batch, heads, time, head_dim).
+
+    On a processor, torch's kernel takes twice as long to go back through bfloat16 as the formula
+    written out.
+    """
+    written_out = (
+        q.device.type == "cpu"
+        and q.dtype == torch.bfloat16
+        and 1 < q.shape[2] <= LONGEST_WRITTEN_OUT
+    )
+    return plain_attention if written_out else fused_attention
 
 
 def fused_attention(
@@ -169,23 +214,29 @@ def plain_attention(
     q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, causal: bool, dropout: float
 ) -> Tensor:
     """Return the same as `fused_attention`, step by step."""
-    groups = q.shape[1] // k.shape[1]
-    k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (batch, heads, time, keys)
+    batch, heads, time, head_dim = q.shape
+    groups = heads // k.shape[1]
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    keys = k.shape[2]
     if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        mask = torch.ones(time, keys, dtype=torch.bool, device=q.device).tril()
+    bias = q.new_zeros(1)  # then minus infinity where a query may not look
     if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return F.dropout(scores.float().softmax(-1).to(v.dtype), dropout) @ v
+        bias = q.new_zeros(mask.shape).masked_fill(~mask, float("-inf"))
+        bias = bias.expand(batch, heads, time, keys).flatten(0, 1) if mask.ndim == 4 else bias
+    scores = torch.baddbmm(bias, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=1 / math.sqrt(head_dim))
+    weights = F.dropout(scores.softmax(-1), dropout)
+    return (weights @ v.flatten(0, 1)).view(batch, heads, time, head_dim)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Return `x` (batch, time, heads, head_dim) with its two halves rotated (RoPE, Su 2021).
 
-    `cos` and `sin` are (time or batch x time, 1, head_dim / 2).
+    `cos` and `sin` are (time or batch x time, heads, head_dim), sin negated in its first half.
     """
     first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return torch.addcmul(x * cos, torch.cat((second, first), dim=-1), sin)
 
 
 class MLP(nn.Module):
@@ -221,7 +272,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: KVCache | None
+        self, x: Tensor, rotation: tuple[Tensor, ...] | None, cache: KVCache | None
     ) -> Tensor:
         """Return the stream after this block: (batch, time, d_model)."""
         x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
@@ -279,7 +330,7 @@ class Transformer(nn.Module):
         elif self.config.position == "sinusoidal":
             x = x + self.position_table[positions]
         else:
-            rotation = (self._at(self.cos, positions), self._at(self.sin, positions))
+            rotation = self._rotation(positions)
         x = self.dropout(x.to(self.compute_dtype))
         for block in self.blocks:
             x = block(x, rotation, cache)
@@ -287,15 +338,19 @@ class Transformer(nn.Module):
             cache.length += time
         return self.norm(x)
 
-    def _at(self, table: Tensor, positions: Tensor) -> Tensor:
-        return table[positions].to(self.compute_dtype).unsqueeze(-2)  # (..., time, 1, head_dim/2)
+    def _rotation(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """Return cos and sin as `rotate` wants them: one for each head, which reads faster."""
+        heads = self.config.num_heads
+        tables = (table[positions].to(self.compute_dtype) for table in (self.cos, self.sin))
+        return tuple(t.unsqueeze(-2).repeat_interleave(heads, -2) for t in tables)
 
 
 def rope_tables(length: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Return cos and sin of position times frequency, each (length, head_dim / 2)."""
+    """Return cos and sin of position times frequency for `rotate`, each (length, head_dim)."""
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
     angles = torch.outer(torch.arange(length, dtype=torch.float32), 1.0 / theta**exponents)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
 def sinusoidal_table(length: int, d_model: int) -> Tensor:
@@ -309,7 +364,7 @@ def sinusoidal_table(length: int, d_model: int) -> Tensor:
 
 
 EMBEDDING_DEVIATION = 0.3
-FIRST_LOGITS = 0.02  # deviation of an embedding that would give the logits we start from
+OWN_LOGIT = 2.5  # of the token that was just read, at the start, where the head is tied
 
 
 def init_weights(model: Transformer, seed: int) -> None:
@@ -318,8 +373,8 @@ def init_weights(model: Transformer, seed: int) -> None:
     Matrices are uniform with deviation 0.6 / sqrt(fan in); the ones that write into the stream
     start at zero, so that every block begins as the identity (nanochat). Embeddings are large
     beside what blocks soon add, so that deep layers still see which token stands where: with a
-    deviation of 0.02 names are copied far later (docs/experiments.md). The final norm makes up
-    for it where the head is tied; an untied head starts at zero.
+    deviation of 0.02 names are copied far later (docs/experiments.md). Where the head is tied, the
+    final norm makes up for it, at any width; an untied head starts at zero.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -336,4 +391,5 @@ def init_weights(model: Transformer, seed: int) -> None:
                 value.fill_(1.0)
             parameter.copy_(value)
         if model.config.tie_embeddings:
-            cast(Tensor, model.norm.weight).fill_(FIRST_LOGITS / EMBEDDING_DEVIATION)
+            own = EMBEDDING_DEVIATION * model.config.d_model  # what the head reads times itself
+            cast(Tensor, model.norm.weight).fill_(OWN_LOGIT / own)

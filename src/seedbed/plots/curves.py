@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from seedbed.errors import CheckpointError, ConfigError, DataError
-from seedbed.files import read_manifest
+from seedbed.errors import CheckpointError, ConfigError
 from seedbed.plots.figures import (
     DASHES,
     INK,
@@ -24,7 +23,7 @@ from seedbed.plots.figures import (
     save_figure,
 )
 from seedbed.runs import RunDir, find_runs
-from seedbed.training.run_summary import RunSummary, summarise
+from seedbed.training.run_summary import RunSummary, manifest_of_data, summarise
 
 XAxis = Literal["steps", "tokens", "seconds"]
 YAxis = Literal["loss", "bits-per-byte", "learning-rate", "grad-norm", "tokens-per-second"]
@@ -84,8 +83,8 @@ def plot_runs(
         for curve in curves:
             draw_curve(panel, curve)
         end = max(end, *(curve.x.max() for curve in curves))
-        if name == "bits-per-byte" and len({summary.data for summary in summaries}) == 1:
-            _draw_baseline(panel, summaries[0])
+        if name == "bits-per-byte":
+            _draw_baseline(panel, summaries)
         _finish(panel, curves, _Y_LABELS[name], log_y)
     _label_x(axes[-1], x, end)
     save_figure(figure, out, title=", ".join(names), rows=_table(names, summaries))
@@ -215,13 +214,17 @@ def _with_best(curve: Curve, x: XAxis) -> Curve:
     return replace(curve, label=f"{curve.label}, best {curve.y[lowest]:.4f}{at}")
 
 
-def _draw_baseline(axes: Axes, summary: RunSummary) -> None:
-    """Draw what the n-gram model reaches on the validation text, where the dataset still is."""
-    if summary.data is None:
-        return
-    try:
-        baseline = read_manifest(summary.data, error=DataError)["baseline"]["bits_per_byte"]
-    except (DataError, KeyError, TypeError):  # it is not there, or was not counted
+def _draw_baseline(axes: Axes, summaries: list[RunSummary]) -> None:
+    """Draw what the n-gram model reaches on the validation text, where all runs have the same.
+
+    The dataset must still be what they were trained on.
+    """
+    baselines = {
+        manifest_of_data(RunDir(summary.run), summary.data).get("baseline", {}).get("bits_per_byte")
+        for summary in summaries
+    }
+    baseline = baselines.pop()
+    if baselines or baseline is None:
         return
     label = f"counting n-grams, {baseline:.4f}"
     axes.axhline(baseline, color=INK, linestyle=(0, (4, 3)), linewidth=1.2, label=label)

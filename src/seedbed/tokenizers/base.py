@@ -98,8 +98,8 @@ def bytes_before_text(tokenizer: Tokenizer) -> int:
     >>> bytes_before_text(ByteTokenizer())
     0
     """
-    ids = tokenizer.encode("a")
-    return max(0, len(b"".join(map(tokenizer.token_bytes, ids))) - len(b"a"))
+    data = b"".join(map(tokenizer.token_bytes, tokenizer.encode("a")))  # b"" for "a" if unknown
+    return len(data) - len(data.lstrip(b" "))
 
 
 class StreamDecoder:

@@ -123,7 +123,9 @@ def read_tokenizer_files(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
-        raise DataError(f"{path} is not a tokenizer: there is no file {file}.")
+        models = sorted(path.glob("*.model")) if path.is_dir() else []
+        hint = f" For SentencePiece's own file, name it: {models[0]}" if models else ""
+        raise DataError(f"{path} is not a tokenizer: there is no file {file}.{hint}")
     content = _read_object(file)
     if not isinstance(content.get("model"), dict):
         raise DataError(f"{file} is not a tokenizer.json: it has no `model`.")

@@ -54,7 +54,7 @@ class OptimizerSettings(Settings):
     beta1: float | None = Field(default=None, ge=0, lt=1)
     beta2: float | None = Field(default=None, ge=0, lt=1)
     eps: float = Field(default=1e-8, gt=0)
-    momentum: float = Field(default=0.95, ge=0, lt=1)  # of Muon
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # of Muon
     weight_decay: float = Field(default=0.1, ge=0)  # on matrices of blocks
     decay_embeddings: bool = False  # on embeddings and head too, as GPT-2's trainers do
     clip_norm: float | None = Field(default=1.0, gt=0)  # of the whole gradient; null: no clipping
@@ -133,3 +133,7 @@ class TrainConfig(Settings):
         """Return how many tokens a step takes, over all ranks, once the batch size is known."""
         assert self.batch_size is not None
         return self.batch_size * self.window_in(shape)
+
+    def flops_per_token(self, shape: ModelConfig) -> int:
+        """Return the floating-point operations of training on a token."""
+        return shape.training_flops_in(self.window_in(shape))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from seedbed.model.config import ModelConfig
+from seedbed.model.config import LONGEST_WRITTEN_OUT, ModelConfig
 from seedbed.training.config import TrainConfig
 
 _PROCESS = 360e6  # bytes of a process that has imported torch, before any tensor
@@ -69,9 +69,10 @@ def _blocks_bytes(shape: ModelConfig, half: bool, window: int, device: str) -> f
     heads = shape.num_heads * shape.head_dim
     mlp = {"swiglu": 4, "gelu": 2, "relu2": 3}[shape.mlp] * shape.d_ff
     kept = (4 * shape.d_model + 8 * heads + mlp) * (2 if half else 4)
-    if shape.norm == "rms":  # computed in parts, in float32
-        kept += 16 * (shape.d_model + (heads if shape.qk_norm else 0))
-    if shape.attention == "plain" or (shape.dropout and device == "cpu"):
+    if shape.norm == "rms":
+        kept += (2 * shape.d_model + (2 * heads if shape.qk_norm else 0)) * (2 if half else 4)
+    written_out = (half and window <= LONGEST_WRITTEN_OUT) or shape.dropout > 0
+    if shape.attention == "plain" or (written_out and device == "cpu"):
         kept += shape.num_heads * window * _score_bytes(shape, half)
     return shape.num_layers * kept
 
@@ -79,12 +80,10 @@ def _blocks_bytes(shape: ModelConfig, half: bool, window: int, device: str) -> f
 def _score_bytes(shape: ModelConfig, half: bool) -> int:
     """Return what autograd keeps for a score of attention where the scores are written out.
 
-    So they are on a processor with dropout too. As measured: the softmax in float32, what dropout
+    So they are on a processor in bfloat16, and with dropout: the softmax, and then what dropout
     makes of it, and its mask.
     """
-    if shape.dropout:
-        return 12 if half else 16
-    return 7 if half else 9
+    return (2 if half else 4) * (3 if shape.dropout else 1)
 
 
 def _evaluation_bytes(shape: ModelConfig, half: bool) -> float:

@@ -52,7 +52,7 @@ def optimizer_for(settings: OptimizerSettings, parameters: int) -> OptimizerSett
     ladder = min(0.006, 0.0047 * (parameters / 108e6) ** (-1 / 3))
     chosen = {
         "learning_rate": 0.012 if muon else ladder,
-        "matrix_learning_rate": 0.02 if muon else None,
+        "matrix_learning_rate": 0.04 if muon else None,
         "beta1": 0.9,
         "beta2": 0.99 if muon else 0.95,
     }

@@ -287,7 +287,7 @@ class Meter:
         """
         state, config, val = self._state, job.config, scores.get("val")
         rate = (state.tokens - self._tokens) / max(self._seconds, 1e-9)
-        flops = job.model.config.training_flops_per_token * rate
+        flops = config.flops_per_token(job.model.config) * rate
         record: dict[str, Any] = {
             "step": state.step,
             "train_loss": _finite(fmean(self._losses or [math.nan])),

@@ -230,7 +230,7 @@ def _announce(job: Job, progress: Progress) -> None:
     config = job.config
     shape = job.model.config
     progress.note(f"model: {shape.parameters}; {shape.d_model} wide, {shape.num_layers} layers")
-    progress.note(f"{shape.training_flops_per_token / 1e6:,.1f} MFLOP to train on a token")
+    progress.note(f"{config.flops_per_token(shape) / 1e6:,.1f} MFLOP to train on a token")
     progress.note(f"memory: {estimate_memory(shape, config)}")
     progress.note(f"data: {job.train_tokens:,} tokens from {config.data}")
     compiled = ", compiled" if config.compile == "on" else ""

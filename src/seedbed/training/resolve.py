@@ -29,7 +29,7 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
     WindowSampler(dataset.train.tokens, _window(config, shape), config.seed)  # checks the size
     tokens = _expected_tokens(config, shape, dataset, world)
     rows, micro = _batch_sizes(config, shape, tokens, world)
-    seconds = tokens * shape.training_flops_per_token / _nominal_flops(world)
+    seconds = tokens * config.flops_per_token(shape) / _nominal_flops(world)
     compiled = defaults.compile_pays(config.compile, seconds, world.device)
     resolved = config.model_copy(
         update={
@@ -147,7 +147,7 @@ def _expected_tokens(
     horizon = Horizon.parse(config.horizon)
     per_epoch = dataset.train.num_tokens
     if horizon.unit == "minutes":
-        tokens = horizon.amount * 60 * _nominal_flops(world) / shape.training_flops_per_token
+        tokens = horizon.amount * 60 * _nominal_flops(world) / config.flops_per_token(shape)
         return min(tokens, config.max_epochs * per_epoch)
     if horizon.unit == "steps":
         window = config.window_in(shape)

@@ -11,7 +11,7 @@ from seedbed.config import build, differences, read_yaml, to_yaml
 from seedbed.data.prepared import PreparedDataset
 from seedbed.distributed import World
 from seedbed.errors import ConfigError
-from seedbed.files import read_json, write_json, write_text
+from seedbed.files import write_json, write_text
 from seedbed.runs import RunDir
 from seedbed.training.config import Horizon, TrainConfig
 from seedbed.training.loop import RunResult
@@ -50,8 +50,8 @@ def resume_or_begin(
     has_checkpoint = bool(CheckpointFolder(run.checkpoints).steps())
     if before is None and has_checkpoint:
         raise ConfigError(
-            f"{run.path} has checkpoints but no {run.request.name}, so what they were trained with "
-            "is not known. Choose another --out."
+            f"{run.path} has checkpoints but no whole {run.request.name}, so what they were "
+            "trained with is not known. Choose another --out."
         )
     if before is None or not (has_checkpoint or before == request):
         _begin(run, config, request, dataset, world)
@@ -71,10 +71,13 @@ def resume_or_begin(
 
 
 def _asked_before(run: RunDir) -> dict[str, Any] | None:
-    """Return what a run was asked for; settings that are newer than it have their defaults."""
-    if not run.request.is_file():
+    """Return what a run was asked for; settings that are newer than it have their defaults.
+
+    None where that is not known: there is no request.json, or a damaged one.
+    """
+    request = run.read_request()
+    if not isinstance(request.get("config"), dict):
         return None
-    request = read_json(run.request)
     config = build(TrainConfig, request["config"])
     return {**request, "config": config.model_dump(mode="json")}
 

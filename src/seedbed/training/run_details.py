@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.config import Tree, differences, merge, parse_yaml
-from seedbed.errors import CheckpointError, ConfigError, DataError
-from seedbed.files import MANIFEST, read_json, read_json_lines, read_manifest
+from seedbed.errors import CheckpointError, ConfigError
+from seedbed.files import MANIFEST, read_json, read_json_lines
 from seedbed.runs import RunDir
 from seedbed.training.config import TrainConfig
-from seedbed.training.run_summary import RunSummary, read_config, summarise
+from seedbed.training.run_summary import RunSummary, manifest_of_data, read_config, summarise
 
 EVALUATIONS_SHOWN = 8
 
@@ -37,7 +37,7 @@ class RunDetails:
     summary: RunSummary
     settings: Tree  # key.path -> value, of those asked for that are not the defaults
     model: Tree  # the shape, as resolved
-    dataset: Tree  # of its manifest, where it still is there
+    dataset: Tree  # of its manifest, where it still is there as it was
     machine: Tree  # env.json
     evaluations: list[dict[str, Any]]  # records of metrics.jsonl, evenly chosen; first and last
     samples: list[dict[str, Any]]  # of the last evaluation
@@ -67,7 +67,7 @@ def show_run(path: Path | str) -> RunDetails:
         summary=summary,
         settings={k: v for k, v in asked.items() if k not in ("data", "out")},
         model=_settings(run).get("model", {}),
-        dataset=_dataset(summary.data),
+        dataset=manifest_of_data(run, summary.data),
         machine=_json(run.environment),
         evaluations=_evaluations(run),
         samples=_last_samples(run),
@@ -132,15 +132,6 @@ def _at(tree: Tree, key: str) -> Any:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
-def _dataset(folder: Path | None) -> Tree:
-    if folder is None or not (folder / MANIFEST).is_file():
-        return {}
-    try:
-        return read_manifest(folder, error=DataError)
-    except DataError:
-        return {}
-
-
 def _evaluations(run: RunDir) -> list[dict[str, Any]]:
     """Return evaluations spread evenly over the run, the first and the last among them."""
     try:
@@ -183,7 +174,7 @@ def _commands(summary: RunSummary, asked: Tree, *, has_checkpoint: bool) -> list
         commands.append(shlex.join(["seedbed", "train", *_words(asked)]))
     if not has_checkpoint:
         return commands
-    if summary.state == "finished":
+    if summary.state == "finished" and summary.data is not None:
         further = ["--data", str(summary.data), "--out", f"{run}-further", "--from", run]
         commands.append(shlex.join(["seedbed", "train", *further, "--minutes", "10"]))
     return [

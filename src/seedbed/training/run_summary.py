@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from seedbed.config import build, read_yaml
 from seedbed.errors import ConfigError, UserError
-from seedbed.files import MANIFEST, read_json
+from seedbed.files import MANIFEST, read_json, read_manifest
 from seedbed.model.config import ModelConfig
 from seedbed.runs import RunDir, find_runs
 from seedbed.training.config import Horizon, TrainConfig
@@ -87,7 +87,7 @@ def summarise(path: Path) -> RunSummary:
             parameters = parameters or _parameters_of_config(config)
     return RunSummary(
         run=path,
-        state="damaged" if problems else _state(run, status),
+        state="damaged" if problems else state_of(run, status),
         problem=" ".join([*problems, status.get("error") or ""]).strip() or None,
         data=data,
         parameters=parameters,
@@ -108,6 +108,20 @@ def summarise(path: Path) -> RunSummary:
 def read_config(run: RunDir) -> TrainConfig:
     """Return the settings of a run, as resolved. Raises ConfigError when they are damaged."""
     return build(TrainConfig, read_yaml(run.config))
+
+
+def manifest_of_data(run: RunDir, folder: Path | None) -> dict[str, Any]:
+    """Return the manifest of the dataset in `folder`, if it is the one that a run was begun with.
+
+    Otherwise {}: it is no longer there, or was made anew since.
+    """
+    if folder is None:
+        return {}
+    try:
+        manifest = read_manifest(folder)
+    except (UserError, OSError):
+        return {}
+    return manifest if manifest["checksum"] == run.read_request().get("data") else {}
 
 
 def _asked(run: RunDir) -> dict[str, Any]:
@@ -155,7 +169,8 @@ def _read(file: Path, read: Callable[[], T], otherwise: T, problems: list[str]) 
     return otherwise
 
 
-def _state(run: RunDir, status: dict[str, Any]) -> State:
+def state_of(run: RunDir, status: dict[str, Any]) -> State:
+    """Return the state of a run whose status.json is `status`, and whether a process is at it."""
     said = status.get("state")
     if said == "finished":
         return "finished"

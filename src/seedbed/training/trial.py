@@ -22,6 +22,7 @@ from seedbed.runs import RunDir
 from seedbed.training.config import TrainConfig
 
 if TYPE_CHECKING:
+    from seedbed.data.prepared import PreparedDataset
     from seedbed.training.loop import Job
 
 SECONDS = 8.0  # of timed steps, once two have warmed up
@@ -62,11 +63,13 @@ def try_out(config: TrainConfig, *, seconds: float = SECONDS) -> Trial:
 
 def run_trial(config: TrainConfig, seconds: float, *, started: float) -> Trial:
     """Do what `try_out` promises, in this process, which began at `started` (perf_counter)."""
+    from seedbed.data.prepared import open_dataset
     from seedbed.machine import peak_memory
     from seedbed.training.minutes import SPAN, seconds_of_a_save
 
+    dataset = open_dataset(config.data, verify=False)
     with tempfile.TemporaryDirectory() as folder:
-        job = _set_up(config, RunDir(Path(folder)))
+        job = _set_up(config, RunDir(Path(folder)), dataset)
         job.steps = SPAN
         job.initialise()
         first = _timed(job)
@@ -75,7 +78,7 @@ def run_trial(config: TrainConfig, seconds: float, *, started: float) -> Trial:
         return Trial(
             starting=starting,
             step=step,
-            evaluation=_time_evaluation(job, config.evaluation.tokens),
+            evaluation=_time_evaluation(job, _evaluated_tokens(config, dataset)),
             save=seconds_of_a_save(job),
             memory=peak_memory(),
             timed_steps=timed,
@@ -83,9 +86,14 @@ def run_trial(config: TrainConfig, seconds: float, *, started: float) -> Trial:
         )
 
 
-def _set_up(config: TrainConfig, run: RunDir) -> Job:
+def _evaluated_tokens(config: TrainConfig, dataset: PreparedDataset) -> int:
+    """Return how many tokens an evaluation of the run has: as many as asked, where there are."""
+    splits = [dataset.val, dataset.train] if config.evaluation.train_split else [dataset.val]
+    return sum(min(config.evaluation.tokens, split.num_tokens) for split in splits)
+
+
+def _set_up(config: TrainConfig, run: RunDir, dataset: PreparedDataset) -> Job:
     """Return the job, which evaluates one batch only and tells no tracker."""
-    from seedbed.data.prepared import open_dataset
     from seedbed.distributed import join_world
     from seedbed.training.pretrain import set_up
 
@@ -93,8 +101,7 @@ def _set_up(config: TrainConfig, run: RunDir) -> Job:
     evaluation = config.evaluation.model_copy(update={"tokens": tokens})
     short = config.model_copy(update={"trackers": (), "evaluation": evaluation})
     run.checkpoints.mkdir()
-    dataset, world = open_dataset(config.data, verify=False), join_world(config.device)
-    return set_up(run, short, dataset, world)
+    return set_up(run, short, dataset, join_world(config.device))
 
 
 def _timed(job: Job) -> float:
@@ -136,8 +143,8 @@ def _update_seconds(job: Job) -> float:
 def _time_evaluation(job: Job, tokens: int) -> float:
     """Return the seconds of an evaluation of so many tokens, with its samples."""
     start = time.perf_counter()
-    scored = job.evaluate()["val"].tokens.sum()
-    scoring = (time.perf_counter() - start) * tokens / max(1, min(_EVALUATED, int(scored)))
+    scored = sum(int(scores.tokens.sum()) for scores in job.evaluate().values())
+    scoring = (time.perf_counter() - start) * tokens / max(1, scored)
     start = time.perf_counter()
     job.sample()
     return scoring + time.perf_counter() - start
