@@ -207,6 +207,17 @@ def test_a_finished_run_run_again_says_so_and_changes_nothing(
     assert everything(tmp_path / "run") == before
 
 
+@pytest.mark.parametrize("damage", ["{", "\x00", ""])
+def test_a_damaged_status_costs_nothing(trained: Trained, tmp_path: Path, damage: str) -> None:
+    first = trained()
+    status = tmp_path / "run" / "status.json"
+    status.write_text(damage)
+    again = trained()
+    assert (again.state, again.step, again.val_loss) == ("finished", 12, first.val_loss)
+    assert read_json(status)["state"] == "finished"
+    assert trained().state == "already finished"
+
+
 def test_a_larger_horizon_goes_on(trained: Trained, tmp_path: Path) -> None:
     trained()
     extended = trained(horizon="20 steps")

@@ -140,7 +140,10 @@ def _no_more_minutes(run: RunDir, resolved: TrainConfig) -> str:
 
 def finished_before(run: RunDir, config: TrainConfig) -> RunResult | None:
     """Return how a run ended that is over and whose last checkpoint is whole, else None."""
-    status = run.read_status()
+    try:
+        status = run.read_status()
+    except ValueError:  # damaged: the checkpoints say where it stands
+        return None
     if status.get("state") != "finished":
         return None
     horizon = Horizon.parse(config.horizon)
