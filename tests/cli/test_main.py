@@ -130,6 +130,10 @@ def test_help_imports_only_click_so_that_it_answers_in_a_moment() -> None:
         (("generate", "/none", "--prompt", "x"), "/none does not exist"),
         (("generate", "/none", "--top-p", "2", "--prompt", "x"), "`top_p` is 2.0"),
         (("generate", "/none", "--temperature", "nan", "--prompt", "x"), "`temperature` is nan"),
+        (("push", "none", "ada/stories"), "none does not exist"),
+        (("push", ".", "ada/stories"), "neither a checkpoint"),
+        (("push", "none", "a/b/c"), "`REPO` is 'a/b/c'. Write OWNER/NAME"),
+        (("push", "none"), "'REPO'"),
     ],
 )
 def test_a_users_mistake_is_told_with_the_way_out(

@@ -41,29 +41,6 @@ def test_a_model_without_a_run_has_a_card_too(model: Path, seedbed: Callable) ->
     assert "Not measured." in shown.out
 
 
-@pytest.mark.parametrize(
-    ("words", "hint"),
-    [
-        (("none", "ada/stories"), "none does not exist"),
-        ((".", "ada/stories"), "neither a checkpoint"),
-        (("none", "a/b/c"), "`REPO` is 'a/b/c'. Write OWNER/NAME"),
-        (("none",), "'REPO'"),
-    ],
-)
-def test_a_mistake_is_told_with_the_way_out(
-    words: tuple[str, ...],
-    hint: str,
-    seedbed: Callable,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shown = seedbed("push", *words)
-    assert shown.code == 2
-    assert hint in shown.err
-    assert shown.out == ""
-
-
 def test_a_licence_that_is_none_and_a_missing_token_are_told(
     run: Path, seedbed: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

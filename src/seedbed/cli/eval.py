@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,8 +21,6 @@ from seedbed.errors import ConfigError
 from seedbed.progress import Progress
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from seedbed.evaluation.evaluate import EvalReport, SplitsReport
     from seedbed.evaluation.figures import Estimate, TextFigures
     from seedbed.evaluation.generations import GenerationReport
@@ -150,34 +148,21 @@ def _evaluate_generations(
     )
 
 
-class Stages:
+class Stages(ExitStack):
     """Shows one stage of the work after another, with its rate. Use it as a context manager."""
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
+        super().__init__()
         self._name, self._progress = "", Progress("", None, unit="")
         self._start = (0.0, 0)  # time and amount at the first sight of the stage
-
-    def __enter__(self) -> Self:
-        """Show nothing yet."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop showing, whatever happened."""
-        self._stack.close()
 
     def show(self, name: str, done: int, total: int) -> None:
         """Show that `done` of `total` is done in the stage `name`."""
         now = monotonic()
         if name != self._name:
-            self._stack.close()
+            self.close()
             unit = "texts" if name == "writing" else "tokens"
-            self._progress = self._stack.enter_context(Progress(name, total, unit=unit))
+            self._progress = self.enter_context(Progress(name, total, unit=unit))
             self._name, self._start = name, (now, done)
         start, first = self._start
         rate = (done - first) / max(now - start, 1e-9)
