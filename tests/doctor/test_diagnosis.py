@@ -25,7 +25,7 @@ from seedbed.doctor.diagnosis import CHECKS, diagnose
 from seedbed.doctor.evidence import RunEvidence
 from seedbed.errors import CheckpointError
 from seedbed.files import read_json, read_json_lines, write_json
-from seedbed.model import transformer
+from seedbed.model import attention
 
 Train = Callable[..., Path]
 Prepare = Callable[..., Path]
@@ -76,9 +76,9 @@ def test_validation_text_in_the_training_text(
 
 def test_a_mask_that_lets_the_future_through(train: Train, found: Found) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        whole = transformer.fused_attention
+        whole = attention.fused_attention
         patched.setattr(
-            transformer, "fused_attention", lambda *a, **k: whole(*a, **{**k, "causal": False})
+            attention, "fused_attention", lambda *a, **k: whole(*a, **{**k, "causal": False})
         )
         run = train("unmasked", horizon="200 steps")
         first = diagnose(run).findings[0]

@@ -9,15 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from model_shapes import SHAPES, small
-from seedbed.model.transformer import (
-    KVCache,
-    RMSNorm,
-    Transformer,
-    attention_for,
-    fused_attention,
-    init_weights,
-    plain_attention,
-)
+from seedbed.model.attention import KVCache, attention_for, fused_attention, plain_attention
+from seedbed.model.layers import RMSNorm
+from seedbed.model.transformer import Transformer, init_weights
 
 
 def random_model(name: str, **fields: object) -> Transformer:

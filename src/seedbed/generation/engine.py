@@ -10,7 +10,8 @@ from torch import Tensor
 
 from seedbed.errors import ConfigError
 from seedbed.generation.sampling import SamplingSettings, next_tokens
-from seedbed.model.transformer import KVCache, Transformer
+from seedbed.model.attention import KVCache
+from seedbed.model.transformer import Transformer
 from seedbed.tokenizers.base import StreamDecoder, Tokenizer
 
 
