@@ -116,7 +116,7 @@ def in_fresh_process(
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
-        watch = _MemoryWatch(process.pid) if memory else None
+        watch = MemoryWatch(process.pid) if memory else None
         out, err = process.communicate()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, out, err)
@@ -146,17 +146,18 @@ def environment() -> dict[str, str]:
     return os.environ | {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
 
 
-class _MemoryWatch(threading.Thread):
-    """Adds up the memory of a process and its children, four times a second; keeps the peak.
+class MemoryWatch(threading.Thread):
+    """Adds up the memory of a process and its children every so many seconds; keeps the peak.
 
     Pages that processes share count once, divided among them, where Linux tells (PSS). Compilers
     are left out. Reading this disturbs a little, so rounds with it are not timed.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, every: float = 0.25) -> None:
         super().__init__(daemon=True)
         self.peak = 0
         self._pid = pid
+        self._every = every
         self.start()
 
     def run(self) -> None:
@@ -165,9 +166,16 @@ class _MemoryWatch(threading.Thread):
         with suppress(psutil.Error):
             root = psutil.Process(self._pid)
             while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
-                family = [root, *root.children(recursive=True)]
-                self.peak = max(self.peak, sum(map(_memory_of, family)))
-                time.sleep(0.25)
+                self.peak = max(self.peak, memory_of(self._pid))
+                time.sleep(self._every)
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes of memory of a process and its children, shared pages counted once."""
+    import psutil
+
+    root = psutil.Process(pid)
+    return sum(map(_memory_of, [root, *root.children(recursive=True)]))
 
 
 def _memory_of(process: Any) -> int:

@@ -2,9 +2,9 @@ import random
 
 import numpy as np
 import pytest
+from sentencepiece import SentencePieceTrainer
 
 from seedbed.errors import ConfigError
-from seedbed.tokenizers import sentencepiece
 from seedbed.tokenizers.load import load_tokenizer
 from seedbed.tokenizers.sentencepiece import (
     BYTES,
@@ -149,6 +149,6 @@ def test_errors_of_the_library_other_than_size_are_not_hidden(monkeypatch):
     def fail(**_settings):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", fail)
+    monkeypatch.setattr(SentencePieceTrainer, "train", fail)
     with pytest.raises(RuntimeError, match="something else"):
         train_sentencepiece(SENTENCES, 600)

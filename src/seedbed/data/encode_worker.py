@@ -67,7 +67,7 @@ def _main() -> None:
         ends = accumulate(sizes, initial=0)
         texts = [message[1][start:end] for start, end in pairwise(ends)]
         ids, lengths = encode_texts(tokenizer, texts)
-        write_message(answers, [ids.tobytes(), lengths.tobytes()])
+        write_message(answers, [ids.dtype.str.encode(), ids.data, lengths.data])
 
 
 if __name__ == "__main__":

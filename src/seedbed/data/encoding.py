@@ -23,9 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import seedbed
-from seedbed.data.encode_worker import dtype_for, encode_texts, read_message, write_message
+from seedbed.data.encode_worker import encode_texts, read_message, write_message
 from seedbed.errors import DataError
-from seedbed.tokenizers.base import Tokenizer
 from seedbed.tokenizers.load import load_tokenizer
 
 WORKER = "seedbed.data.encode_worker"
@@ -56,13 +55,13 @@ def encode_blocks(
 
     With one worker the work is done here, in this process.
     """
-    tokenizer = load_tokenizer(tokenizer_folder)
     if workers <= 1:
+        tokenizer = load_tokenizer(tokenizer_folder)
         for block in blocks:
             yield Encoded(block, *encode_texts(tokenizer, block.texts))
         return
     with _processes(tokenizer_folder, workers) as processes:
-        encode = _encoder(processes, tokenizer)
+        encode = _encoder(processes)
         with ThreadPoolExecutor(workers) as threads:
             try:
                 yield from _in_order(threads, encode, blocks, ahead=workers + 1)
@@ -88,22 +87,19 @@ def _in_order(
         yield asked.popleft().result()
 
 
-def _encoder(
-    processes: list[subprocess.Popen[bytes]], tokenizer: Tokenizer
-) -> Callable[[Block], Encoded]:
+def _encoder(processes: list[subprocess.Popen[bytes]]) -> Callable[[Block], Encoded]:
     """Return a function that gives a block to an idle process and waits for its answer."""
     idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
     for process in processes:
         idle.put(process)
-    dtype = dtype_for(tokenizer.vocab_size)
 
     def encode(block: Block) -> Encoded:
         process = idle.get()
         try:
-            ids, lengths = _ask(process, block)
+            dtype, ids, lengths = _ask(process, block)
         finally:
             idle.put(process)  # a dead one too: the next to take it is told so, and does not wait
-        return Encoded(block, np.frombuffer(ids, dtype), np.frombuffer(lengths, "<i8"))
+        return Encoded(block, np.frombuffer(ids, dtype.decode()), np.frombuffer(lengths, "<i8"))
 
     return encode
 
@@ -134,7 +130,7 @@ def _processes(tokenizer_folder: Path, count: int) -> Generator[list[subprocess.
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": search},
+            env={**os.environ, "PYTHONPATH": search, "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,  # Ctrl-C is for the parent, which then ends its workers
         )
         for _ in range(count)

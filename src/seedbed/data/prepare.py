@@ -44,7 +44,7 @@ from seedbed.tokenizers.simple import ByteTokenizer, CharTokenizer
 
 Progress = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all where known
 
-BLOCK_BYTES = 1 << 20  # of text, encoded together
+BLOCK_BYTES = 1 << 17  # of text, encoded together: one chunk of it; more would only cost memory
 SAVE_BYTES = 1 << 25  # of text, between two savings of the state
 _SMALL_BYTES = 1 << 22  # of text: encoded before other processes would have started
 
@@ -274,7 +274,7 @@ def _read_hashes(path: Path, first: int) -> Iterator[int]:
 
 
 def _blocks(documents: Iterable[_Kept]) -> Iterator[Block]:
-    """Yield documents in blocks of about a megabyte: enough to be worth sending to a process."""
+    """Yield documents in blocks of BLOCK_BYTES: enough to be worth sending to a process."""
     block = Block([], [], 0)
     size = 0
     for data, for_validation, number in documents:

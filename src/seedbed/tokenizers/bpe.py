@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer as StockTokenizer
-from tokenizers import models, pre_tokenizers, trainers
+from tokenizers import models
 
 from seedbed.errors import ConfigError
 from seedbed.tokenizers.base import SpecialTokens
+from seedbed.tokenizers.bpe_training import count_words, learn_merges
 from seedbed.tokenizers.splitting import PADDING, word_starts
 from seedbed.tokenizers.table import TableTokenizer
 from seedbed.tokenizers.tokenizer_json import (
@@ -27,7 +26,6 @@ from seedbed.tokenizers.utf8 import (
     DOCUMENT_END,
     chunk_documents,
     document_lengths,
-    encode_utf8,
 )
 from seedbed.tokenizers.words import WordTable
 
@@ -51,17 +49,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
             f"`vocab_size` is {vocab_size:,} but must be at least {_SMALLEST}: "
             f"256 bytes and {len(SPECIAL_TOKENS)} special tokens."
         )
-    stock = StockTokenizer(models.BPE())
-    stock.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - len(SPECIAL_TOKENS),
-        min_frequency=2,
-        initial_alphabet=byte_characters(),
-        show_progress=False,
-    )
-    stock.train_from_iterator((encode_utf8(text).decode() for text in texts), trainer)
-    merges = json.loads(stock.to_str())["model"]["merges"]
-    return BpeTokenizer([(left, right) for left, right in merges])
+    return BpeTokenizer(learn_merges(count_words(texts), vocab_size - _SMALLEST))
 
 
 class BpeTokenizer(TableTokenizer):

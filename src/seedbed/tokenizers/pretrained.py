@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from tiktoken.load import read_file_cached
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as StockTokenizer
 
@@ -44,6 +43,8 @@ def load_gpt2() -> BpeTokenizer:
     The merges come from tiktoken's cache, or from the internet into it. Raises DataError when
     they can be had from neither.
     """
+    from tiktoken.load import read_file_cached  # not for every process that encodes
+
     try:
         merges = read_file_cached(_GPT2_MERGES, _GPT2_SHA256).decode()
     except (OSError, ValueError) as error:

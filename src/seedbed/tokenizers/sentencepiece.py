@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import models
 
 from seedbed.errors import ConfigError
@@ -56,6 +55,8 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> SentencePieceT
     >>> [tokenizer.token_bytes(i) for i in tokenizer.encode("so long")]
     [b'so', b' long']
     """
+    from sentencepiece import SentencePieceProcessor, SentencePieceTrainer  # to train only
+
     if vocab_size < _SMALLEST:
         raise _too_small(vocab_size, _SMALLEST)
     model = io.BytesIO()

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentencepiece import SentencePieceProcessor
-
 from seedbed.errors import DataError
 from seedbed.tokenizers.sentencepiece import SPACE, merges_of
 from seedbed.tokenizers.tokenizer_json import added_token, bpe_model
@@ -86,6 +84,8 @@ def read_sentencepiece_model(path: Path) -> tuple[dict[str, Any], dict[str, Any]
 
     Raises DataError when the file is damaged, or is a model that no tokenizer.json can stand for.
     """
+    from sentencepiece import SentencePieceProcessor  # not for every process that encodes
+
     data = path.read_bytes()
     try:
         stock = SentencePieceProcessor(model_proto=data)

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LONGEST = 15  # bytes of a word that fit in two 64-bit integers beside its length
-_SLOT_BITS = 19
-_SLOTS = 1 << _SLOT_BITS
-_MOST_WORDS = _SLOTS // 2  # at these bounds all is forgotten: 12 MB of table,
+_FEWEST_SLOTS = 1 << 15  # to begin with; twice as many whenever half of them are taken
+_SLOTS = 1 << 18
+_MOST_WORDS = _SLOTS // 2  # at these bounds all is forgotten: 6 MB of table,
 _MOST_IDS = 1 << 21  # 8 MB of ids,
 _MOST_LONG_WORDS = 1 << 15  # and, in a dictionary, at most 16 MB of words that fit no key
 _LONGEST_KEPT = 256
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)  # odd, from xxHash
-_SHIFT = np.uint64(64 - _SLOT_BITS)
 
 # Which bits of the first and of the second eight bytes belong to a word of 0 to 16 bytes.
 _LOW_BITS = np.array([(1 << 8 * min(n, 8)) - 1 for n in range(17)], np.uint64)
@@ -55,13 +54,16 @@ class WordTable:
         return self._ids_at(places)
 
     def _forget(self) -> None:
-        self._low = np.zeros(_SLOTS, np.uint64)
-        self._high = np.zeros(_SLOTS, np.uint64)  # 0: the slot is free
-        self._places = np.zeros(_SLOTS, np.uint64)  # where in `_ids`, shifted by 32, and how many
+        self._empty(_FEWEST_SLOTS)
         self._words = 0
         self._ids = np.zeros(1 << 16, np.uint32)
         self._used = 0
         self._long_words: dict[bytes, int] = {}
+
+    def _empty(self, slots: int) -> None:
+        self._low = np.zeros(slots, np.uint64)
+        self._high = np.zeros(slots, np.uint64)  # 0: the slot is free
+        self._places = np.zeros(slots, np.uint64)  # where in `_ids`, shifted by 32, and how many
 
     def _is_full(self) -> bool:
         return (
@@ -74,14 +76,14 @@ class WordTable:
         self, low: NDArray[np.uint64], high: NDArray[np.uint64]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the slot of each word, and which words have none yet."""
-        slots = _first_slots(low, high)
+        slots = self._first_slots(low, high)
         pending = np.flatnonzero((self._low[slots] != low) | (self._high[slots] != high))
         unmet: list[NDArray[np.intp]] = [pending[:0]]
         while pending.size:
             free = self._high[slots[pending]] == 0
             unmet.append(pending[free])
             pending = pending[~free]
-            at = slots[pending] = (slots[pending] + 1) & (_SLOTS - 1)
+            at = slots[pending] = (slots[pending] + 1) & (self._low.size - 1)
             pending = pending[(self._low[at] != low[pending]) | (self._high[at] != high[pending])]
         return slots, np.concatenate(unmet)
 
@@ -119,9 +121,26 @@ class WordTable:
         _, once = np.unique(places, return_index=True)
         once = once[(high[once] >> np.uint64(56)) <= _LONGEST]
         once = once[: max(0, _SLOTS * 3 // 4 - self._words)]
-        low, high, places = low[once], high[once], places[once]
-        slots = _first_slots(low, high)
         self._words += once.size
+        if self._words > self._low.size // 2 and self._low.size < _SLOTS:
+            self._grow()
+        self._put(low[once], high[once], places[once])
+
+    def _grow(self) -> None:
+        """Make the slots twice as many until half of them are enough, or there are _SLOTS."""
+        slots = self._low.size
+        while slots < min(2 * self._words, _SLOTS):
+            slots *= 2
+        taken = self._high != 0
+        words = self._low[taken], self._high[taken], self._places[taken]
+        self._empty(slots)
+        self._put(*words)
+
+    def _put(
+        self, low: NDArray[np.uint64], high: NDArray[np.uint64], places: NDArray[np.uint64]
+    ) -> None:
+        """Put words, each once, into the next free slots after their first."""
+        slots = self._first_slots(low, high)
         while slots.size:
             free = self._high[slots] == 0
             self._low[slots[free]] = low[free]  # of two words at one slot the last is written
@@ -129,7 +148,11 @@ class WordTable:
             won = free & (self._low[slots] == low) & (self._high[slots] == high)
             self._places[slots[won]] = places[won]
             low, high, places = low[~won], high[~won], places[~won]
-            slots = (slots[~won] + 1) & (_SLOTS - 1)
+            slots = (slots[~won] + 1) & (self._low.size - 1)
+
+    def _first_slots(self, low: NDArray[np.uint64], high: NDArray[np.uint64]) -> NDArray[np.intp]:
+        shift = np.uint64(65 - self._low.size.bit_length())
+        return ((low * _FACTORS[0] + high * _FACTORS[1]) >> shift).astype(np.intp)
 
     def _ids_at(self, places: NDArray[np.uint64]) -> NDArray[np.uint32]:
         """Return the ids at all places, end to end."""
@@ -151,7 +174,3 @@ def _keys(
     long = np.flatnonzero(capped > 8)
     high[long] |= eight_from[starts[long] + 8] & _HIGH_BITS[capped[long]]
     return low, high
-
-
-def _first_slots(low: NDArray[np.uint64], high: NDArray[np.uint64]) -> NDArray[np.intp]:
-    return ((low * _FACTORS[0] + high * _FACTORS[1]) >> _SHIFT).astype(np.intp)
