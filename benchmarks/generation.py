@@ -4,6 +4,8 @@ Weights are random. Seedbed and transformers read one checkpoint, so their model
 has its own shape of the same width and depth. Each contender runs in a process of its own.
 
     python benchmarks/generation.py --nanogpt PATH [--size 10m --size 100m]
+
+The loss of each precision is measured on a model trained for two minutes, or on `--checkpoint`.
 """
 
 from __future__ import annotations
@@ -48,20 +50,23 @@ class Contender:
     peer: str
     precision: str
     batch_size: int = 1
+    compiled: bool = False
 
     @property
     def name(self) -> str:
         many = f", {self.batch_size} at once" if self.batch_size > 1 else ""
-        return f"{self.peer}, {self.precision}{many}"
+        return f"{self.peer}, {self.precision}{', compiled' if self.compiled else ''}{many}"
 
 
-# int8 weights are a row for Seedbed once it writes with them.
 CONTENDERS = [
     Contender(peer, precision, batch_size)
     for batch_size in (1, 32)
     for peer in ("nanoGPT", "transformers", "transformers, static cache", "Seedbed")
     for precision in ("fp32", "bf16")
 ]
+# A processor alone has products of 8-bit weights.
+CONTENDERS += [Contender("Seedbed", "int8", batch_size) for batch_size in (1, 32)]
+CONTENDERS += [Contender("Seedbed", p, 1, compiled=True) for p in ("fp32", "bf16", "int8")]
 
 
 # --- in the child --------------------------------------------------------------------------------
@@ -77,7 +82,7 @@ def child(peer: str, size: dict[str, Any], batch_size: int, device: str, **asked
     }
     known = Size(**size)
     write = writers[peer](known, batch_size=batch_size, device=device, **asked)
-    write(max(2, known.tokens // 8))
+    write(max(3, known.tokens // 8))
     harness.wait_for(device)
     start = time.perf_counter()
     written = write(known.tokens)
@@ -92,15 +97,23 @@ def dtype_of(precision: str) -> Any:
 
 
 def seedbed_writer(
-    _size: Size, *, checkpoint: str, precision: str, batch_size: int, device: str, **_: Any
+    _size: Size,
+    *,
+    checkpoint: str,
+    precision: str,
+    batch_size: int,
+    device: str,
+    compiled: bool,
+    **_: Any,
 ) -> Callable[[int], int]:
     """Return a function that writes so many tokens with Seedbed, and says how many there were."""
     import seedbed
     from seedbed.generation.engine import stream
 
-    loaded = seedbed.load_checkpoint(Path(checkpoint), device)
-    model = loaded.model.to(dtype_of(precision))
-    model.compute_dtype = dtype_of(precision)
+    loaded = seedbed.load_checkpoint(Path(checkpoint), device, precision)
+    model = loaded.model
+    if compiled:
+        model.compile(dynamic=True)
     sampling = seedbed.SamplingSettings(**SAMPLING)
 
     def write(tokens: int) -> int:
@@ -198,8 +211,11 @@ def rates(size: Size, checkpoint: Path, asked: argparse.Namespace) -> dict[Conte
     common = {"size": asdict(size), "checkpoint": checkpoint, "device": asked.device}
     common |= {"nanogpt": asked.nanogpt}
     present = [c for c in CONTENDERS if c.peer != "nanoGPT" or asked.nanogpt]
+    if asked.device != "cpu":
+        present = [c for c in present if c.precision != "int8"]
     if asked.quick:
         present = [Contender(peer, "fp32") for peer in ("transformers", "Seedbed")]
+        present.append(Contender("Seedbed", "int8"))
     turns = harness.take_turns(
         {c.name: partial(harness.in_fresh_process, __file__, asdict(c) | common) for c in present},
         asked.rounds,
@@ -220,7 +236,11 @@ def section(name: str, size: Size, asked: argparse.Namespace) -> str:
     }
     cached = best(medians, "transformers")
     without = best(medians, "nanoGPT")
-    ones = {c.precision: r for c, r in medians.items() if c.peer == "Seedbed" and c.batch_size == 1}
+    ones = {
+        c.precision: rate
+        for c, rate in medians.items()
+        if c.peer == "Seedbed" and c.batch_size == 1 and not c.compiled
+    }
     rows = [
         [
             c.name,
@@ -228,13 +248,15 @@ def section(name: str, size: Size, asked: argparse.Namespace) -> str:
             f"{min(measured[c]):,.0f} to {max(measured[c]):,.0f}",
             ratio(rate, cached.get(("fp32", c.batch_size))),
             ratio(rate, cached.get((c.precision, c.batch_size))),
+            ratio(rate, without.get(("fp32", c.batch_size))),
             ratio(rate, without.get((c.precision, c.batch_size))),
             ratio(rate, ones.get(c.precision)) if c.peer == "Seedbed" else "",
         ]
         for c, rate in medians.items()
     ]
     header = ["", "tokens/s", "smallest to largest", "to transformers fp32"]
-    header += ["to transformers, same precision", "to nanoGPT, same precision", "to one sequence"]
+    header += ["to transformers, same precision", "to nanoGPT fp32", "to nanoGPT, same precision"]
+    header.append("to one sequence")
     return f"## {name}\n\n{model}.\n\n{table(header, rows)}\n\n{first}"
 
 
@@ -274,9 +296,53 @@ def first_tokens(checkpoint: Path, asked: argparse.Namespace) -> str:
     return table(["the whole command, writing one token", "seconds", "smallest to largest"], rows)
 
 
+def losses(checkpoint: Path, text: str, asked: argparse.Namespace) -> str:
+    """Return a table of what a trained model loses in each precision, on a text."""
+    from seedbed.evaluation.evaluate import evaluate
+
+    precisions = ["fp32", "bf16"] + ["int8"] * (asked.device == "cpu")
+    found = {
+        p: evaluate(checkpoint, text=text, device=asked.device, precision=p) for p in precisions
+    }
+    whole = found["fp32"].bits_per_byte
+    rows = [
+        [p, f"{r.bits_per_byte:.5f}", f"{r.bits_per_byte - whole:+.5f}"] for p, r in found.items()
+    ]
+    size = f"{found['fp32'].bytes:,} bytes that the model was not trained on"
+    return f"## Precision\n\n{table(['', 'bits per byte', 'loss'], rows)}\n\nOn {size}."
+
+
+def trained_losses(asked: argparse.Namespace) -> str:
+    """Return the table of `losses`, of `--checkpoint` on `--text` or of a model trained here."""
+    if asked.checkpoint:
+        if not asked.text:
+            sys.exit("`--checkpoint` needs `--text FILE`: what it was not trained on.")
+        return losses(asked.checkpoint, asked.text, asked)
+    text = harness.characters()[: 40_000 if asked.quick else None]
+    cut = len(text) * 9 // 10
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "train.txt").write_text(text[:cut], encoding="utf-8")
+        (folder / "val.txt").write_text(text[cut:], encoding="utf-8")
+        prepare = ["prepare", "train.txt", "--out", "data", "--tokenizer", "byte"]
+        train = ["train", "--data", "data", "--out", "run", f"device={asked.device}"]
+        train += (
+            ["--steps", "5", "--size", "0.1m"]
+            if asked.quick
+            else ["--minutes", "2", "--size", "1m"]
+        )
+        for words in (prepare, train):
+            harness.seconds_of(["-m", "seedbed", *words], folder=folder)
+        return losses(folder / "run", str(folder / "val.txt"), asked)
+
+
 def main() -> None:
     parser = harness.arguments(__doc__)
     parser.add_argument("--size", action="append", choices=SIZES)
+    parser.add_argument(
+        "--checkpoint", type=Path, help="measure the loss of each precision on this trained model"
+    )
+    parser.add_argument("--text", help="what --checkpoint was not trained on")
     asked = parser.parse_args()
     report = Report("generation", asked)
     sizes = QUICK if asked.quick else {name: SIZES[name] for name in asked.size or SIZES}
@@ -284,6 +350,7 @@ def main() -> None:
     report.write(
         "Generation",
         *(section(name, size, asked) for name, size in sizes.items()),
+        trained_losses(asked),
         f"Median of {asked.rounds} rounds, taking turns, each in a process of its own, after a "
         f"warm-up. {len(PROMPT)} tokens are read, then {most} written, with temperature 0.8 among "
         "the 50 likeliest. transformers: the faster of its caches. A rate counts the tokens of all "

@@ -29,6 +29,7 @@ from seedbed.files import (
     write_json,
 )
 from seedbed.model.huggingface import from_stock, model_config, stock_config, to_stock
+from seedbed.model.inference import choose_inference_precision, for_inference
 from seedbed.model.transformer import Transformer
 from seedbed.tokenizers.base import Tokenizer
 from seedbed.tokenizers.load import load_tokenizer
@@ -95,17 +96,25 @@ def _is_full_disk(error: OSError | SafetensorError) -> bool:
     return any(words in str(error) for words in ("No space", "quota", "too large"))
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Return the model (float32, in evaluation mode) and tokenizer of a checkpoint or run folder.
+def load_checkpoint(
+    path: Path, device: torch.device | str = "cpu", precision: str | None = None
+) -> Checkpoint:
+    """Return the model (in evaluation mode) and tokenizer of a checkpoint or run folder.
 
-    Raises CheckpointError when it is missing or damaged.
+    Without `precision` the weights are as they were saved, ready to train on. With auto, fp32, bf16
+    or int8 the model is quicker, and to be read from only (`for_inference`). Raises CheckpointError
+    when the checkpoint is missing or damaged, ConfigError for a precision that is not there.
     """
+    chosen = choose_inference_precision(precision or "auto", torch.device(device))
     folder = find_checkpoint(path)
     facts = check_seal(folder, error=CheckpointError)
     config = model_config(read_json(folder / "config.json"))
     model = Transformer(config)
     load_weights(model, folder)
-    return Checkpoint(folder, model.to(device).eval(), load_tokenizer(folder), facts)
+    model.to(device).eval()
+    if precision is not None:
+        model = for_inference(model, chosen)
+    return Checkpoint(folder, model, load_tokenizer(folder), facts)
 
 
 def load_weights(model: Transformer, folder: Path) -> None:

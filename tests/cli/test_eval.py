@@ -28,6 +28,16 @@ def test_json_has_the_promised_keys(model: Path, data: Path, seedbed: Callable) 
     assert report["tokens"] == report["bytes"]  # a byte model
 
 
+def test_what_a_precision_loses_can_be_measured(model: Path, data: Path, seedbed: Callable) -> None:
+    found = {}
+    for precision in ("fp32", "bf16", "int8"):
+        words = ("eval", model, "--data", data, "--device", "cpu", "--precision", precision)
+        found[precision] = json.loads(seedbed(*words, "--json").out)["bits_per_byte"]
+    assert len(set(found.values())) == 3
+    assert found["bf16"] == pytest.approx(found["fp32"], rel=0.02)
+    assert found["int8"] == pytest.approx(found["fp32"], rel=0.02)
+
+
 def test_progress_goes_to_stderr(model: Path, data: Path, seedbed: Callable) -> None:
     shown = seedbed("eval", model, "--data", data)
     assert "evaluating" in shown.err

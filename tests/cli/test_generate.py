@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,3 +121,38 @@ def test_no_input_writes_nothing(
 def test_a_gpu_writes_the_same_text(model: Path, seedbed: Callable) -> None:
     words = ("generate", model, "--prompt", "a", "--seed", 1, "--max-new-tokens", 20, "--device")
     assert seedbed(*words, "cuda").out == seedbed(*words, "cpu").out
+
+
+def test_generating_imports_no_other_library_of_models(model: Path) -> None:
+    code = (
+        "import sys; from seedbed.cli.main import run;"
+        f"run(['generate', {str(model)!r}, '--prompt', 'Once', '--max-new-tokens', '1']);"
+        "slow = ['transformers', 'torch._dynamo', 'matplotlib', 'pandas', 'huggingface_hub'];"
+        "sys.exit(' '.join(name for name in slow if name in sys.modules) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_text_is_written_in_the_precision_asked_for(model: Path, seedbed: Callable) -> None:
+    words = ("--prompt", "Once", "--temperature", 2, "--seed", 1, "--max-new-tokens", 300)
+    sampling = SamplingSettings(temperature=2)
+    wanted = {}
+    for precision in ("fp32", "bf16", "int8"):
+        loaded = load_checkpoint(model, "cpu", precision)
+        [made] = generate(
+            loaded.model, loaded.tokenizer, ["Once"], max_new_tokens=300, sampling=sampling, seed=1
+        )
+        wanted[precision] = f"Once{made.text}\n"
+    assert len(set(wanted.values())) == 3  # else the next lines would show nothing
+    for precision, text in wanted.items():
+        shown = seedbed("generate", model, *words, "--precision", precision, "--device", "cpu")
+        assert shown.out == text
+    assert seedbed("generate", model, *words, "--device", "cpu").out == wanted["fp32"]
+
+
+@pytest.mark.slow
+def test_compiled_text_equals_eager_text(model: Path, seedbed: Callable) -> None:
+    words = ("generate", model, "--prompt", "Once", "--greedy", "--device", "cpu")
+    long = ("--max-new-tokens", 100)  # longer than the context
+    assert seedbed(*words, *long, "--compile").out == seedbed(*words, *long).out

@@ -12,6 +12,7 @@ from seedbed.generation.sampling import (
     apply_repetition_penalty,
     filter_logits,
     next_tokens,
+    take_top_k,
 )
 
 transformers = pytest.importorskip("transformers")
@@ -25,8 +26,17 @@ def settings(**fields: object) -> SamplingSettings:
     )
 
 
+def filtered(logits: torch.Tensor, chosen: SamplingSettings) -> torch.Tensor:
+    """Return logits over the whole vocabulary, at minus infinity for what is left out."""
+    candidates, ids = take_top_k(logits, chosen.top_k)
+    candidates = filter_logits(candidates, chosen)
+    if ids is None:
+        return candidates
+    return torch.full_like(logits, -math.inf).scatter(-1, ids, candidates)
+
+
 def kept(**fields: object) -> list[float]:
-    probabilities = filter_logits(PROBABILITIES.log(), settings(**fields)).softmax(-1)[0]
+    probabilities = filtered(PROBABILITIES.log(), settings(**fields)).softmax(-1)[0]
     return [round(p, 6) for p in probabilities.tolist()]
 
 
@@ -86,7 +96,7 @@ def test_what_is_kept_equals_transformers(fields: dict[str, float]) -> None:
         theirs = transformers.TopPLogitsWarper(chosen.top_p)(None, theirs)
     if chosen.min_p:
         theirs = transformers.MinPLogitsWarper(chosen.min_p)(None, theirs)
-    ours = filter_logits(logits / chosen.temperature, chosen)
+    ours = filtered(logits / chosen.temperature, chosen)
     assert torch.equal(ours.isinf(), theirs.isinf())
     assert torch.allclose(ours.softmax(-1), theirs.softmax(-1), atol=1e-6)
 
@@ -103,7 +113,7 @@ def test_repetition_penalty_equals_transformers() -> None:
 def test_frequencies_of_draws_match_the_probabilities(fields: dict[str, float]) -> None:
     count, chosen = 40_000, settings(**fields)
     logits = PROBABILITIES.log()
-    wanted = filter_logits(logits / chosen.temperature, chosen).softmax(-1)[0]
+    wanted = filtered(logits / chosen.temperature, chosen).softmax(-1)[0]
     counts = draw(logits, chosen, count).bincount(minlength=4)
     possible = wanted > 0
     assert not counts[~possible].any()

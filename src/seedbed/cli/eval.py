@@ -72,6 +72,11 @@ PREDICTING = ("text", "split", "text_field", "document_separator")
 )
 @click.option("--prompt-words", type=AT_LEAST_ONE, help="Of a split's prompts.  [default: 16]")
 @device_option
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "int8"]),
+    help="To read the model in; see `seedbed generate`.  [default: fp32]",
+)
 @json_option
 def command(checkpoint: Path, prompts: str | None, as_json: bool, **options: Any) -> None:
     """Measure how well a model predicts a text, or what it writes.

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from seedbed.checkpoints import Checkpoint, load_checkpoint
@@ -65,7 +64,7 @@ def evaluate(
     split: Split = "val",
     limit_tokens: int | None = None,
     device: str = "auto",
-    dtype: torch.dtype = torch.float32,
+    precision: str = "fp32",
     progress: Callable[[int, int], None] | None = None,
     note: Callable[[str], object] = warnings.warn,
 ) -> EvalReport:
@@ -74,22 +73,22 @@ def evaluate(
     With neither, the dataset that the run was trained on. Of a split, about `limit_tokens` are
     read: whole documents spread over it; by default all of val, and as much of train as val has
     (100,000 tokens at least). `text_field` and `document_separator` say how `text` is read, as in
-    `prepare`. `note` is told when the tokens of a dataset do not give its text back. Raises
-    ConfigError when there is nothing to evaluate on.
+    `prepare`. `precision` is that of `load_checkpoint`. `note` is told when the tokens of a dataset
+    do not give its text back. Raises ConfigError when there is nothing to evaluate on.
     """
-    loaded = load_checkpoint(checkpoint, join_world(device).device)
+    loaded = load_checkpoint(checkpoint, join_world(device).device, precision)
     if text is not None:
         if data is not None or limit_tokens is not None:
             other = "--data" if data is not None else "--limit-tokens"
             raise ConfigError(f"`{other}` is for a dataset and `--text` for any text: give one.")
         documents = _read_text(text, ReadOptions(text_field or "text", document_separator))
-        return _report(loaded, documents, None, dtype, progress)
+        return _report(loaded, documents, None, progress)
     if text_field or document_separator:
         raise ConfigError(
             "`--text-field` and `--document-separator` are for `--text`: give it too."
         )
     dataset = open_dataset(data) if data else dataset_of_run(loaded)
-    return _evaluate_split(loaded, dataset, split, limit_tokens, dtype, progress, note)
+    return _evaluate_split(loaded, dataset, split, limit_tokens, progress, note)
 
 
 def evaluate_splits(
@@ -98,15 +97,15 @@ def evaluate_splits(
     data: Path | None = None,
     limit_tokens: int | None = None,
     device: str = "auto",
-    dtype: torch.dtype = torch.float32,
+    precision: str = "fp32",
     progress: Callable[[str, int, int], object] = lambda split, done, total: None,  # noqa: ARG005
     note: Callable[[str], object] = warnings.warn,
 ) -> SplitsReport:
     """Return the reports of both splits of a dataset, as `evaluate` does for one, and the gap."""
-    loaded = load_checkpoint(checkpoint, join_world(device).device)
+    loaded = load_checkpoint(checkpoint, join_world(device).device, precision)
     dataset = open_dataset(data) if data else dataset_of_run(loaded)
     val, train = (
-        _evaluate_split(loaded, dataset, split, limit_tokens, dtype, partial(progress, split), note)
+        _evaluate_split(loaded, dataset, split, limit_tokens, partial(progress, split), note)
         for split in ("val", "train")
     )
     errors = (val.standard_error, train.standard_error)
@@ -124,7 +123,6 @@ def _evaluate_split(
     dataset: PreparedDataset,
     split: Split,
     limit_tokens: int | None,
-    dtype: torch.dtype,
     progress: Callable[[int, int], object] | None,
     note: Callable[[str], object],
 ) -> EvalReport:
@@ -137,14 +135,13 @@ def _evaluate_split(
     if len(numbers) == shards.num_documents:
         whole = _is_whole(documents, dataset.manifest[split]["bytes"], note)
         baseline = dataset.baseline_bits_per_byte if whole and split == "val" else None
-    return _report(loaded, documents, baseline, dtype, progress)
+    return _report(loaded, documents, baseline, progress)
 
 
 def _report(
     loaded: Checkpoint,
     documents: Sequence[str],
     baseline: float | None,
-    dtype: torch.dtype,
     progress: Callable[[int, int], object] | None,
 ) -> EvalReport:
     scores = score_documents(
@@ -152,7 +149,7 @@ def _report(
         [loaded.tokenizer.encode(document) for document in documents],
         [len(document.encode()) for document in documents],
         bos=loaded.tokenizer.special.bos,
-        dtype=dtype,
+        dtype=loaded.model.compute_dtype,
         window=_trained_window(loaded),
         progress=progress,
     )

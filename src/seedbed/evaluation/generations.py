@@ -89,6 +89,7 @@ def evaluate_generations(
     prompt_words: int = PROMPT_WORDS,
     limit_tokens: int | None = None,
     device: str = "auto",
+    precision: str = "fp32",
     progress: Show = lambda stage, done, total: None,  # noqa: ARG005
     note: Callable[[str], object] = warnings.warn,
 ) -> GenerationReport:
@@ -97,11 +98,12 @@ def evaluate_generations(
     From a split, the first `prompt_words` of 100 documents are the prompts, and how these documents
     go on the references; `limit` asks for another number. `data` is the training text, that of the
     run by default; `limit_tokens` of it are searched for copies, all by default. `note` is told
-    what cannot be measured. Raises ConfigError, DataError or CheckpointError.
+    what cannot be measured; `precision` is that of `load_checkpoint`. Raises
+    ConfigError, DataError or CheckpointError.
     """
     counts = {"samples": samples, "max_new_tokens": max_new_tokens, "limit": limit}
     _check_counts(**counts, prompt_words=prompt_words, limit_tokens=limit_tokens)
-    loaded = load_checkpoint(checkpoint, join_world(device).device)
+    loaded = load_checkpoint(checkpoint, join_world(device).device, precision)
     from_split = prompts in SPLITS
     dataset = _training_dataset(loaded, data, required=from_split, note=note)
     if from_split and dataset:

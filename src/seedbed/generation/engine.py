@@ -86,11 +86,13 @@ def _draw(
     seen = torch.zeros(len(rows), model.config.vocab_size, dtype=torch.bool, device=device)
     for number, row in enumerate(rows):
         seen[number, torch.tensor(row.ids, device=device)] = True
-    never = _never_drawn(model, tokenizer, device)
+    penalised = settings.repetition_penalty != 1.0
+    barrier = _barrier(model, tokenizer, device)
     cache, logits = _read(model, rows)
     for _ in range(max_new_tokens):
-        ids = next_tokens(logits.masked_fill(never, -torch.inf), settings, generator, seen)
-        seen[torch.arange(len(rows), device=device), ids] = True
+        ids = next_tokens(logits + barrier, settings, generator, seen)
+        if penalised:
+            seen[torch.arange(len(rows), device=device), ids] = True
         for number, (row, token_id) in enumerate(zip(rows, ids.tolist(), strict=True)):
             row.ids.append(token_id)
             if row.finished is None:
@@ -113,13 +115,16 @@ def _begin(prompt: list[int], model: Transformer, tokenizer: Tokenizer) -> _Row:
     return _Row(prompt, start, StreamDecoder(tokenizer))
 
 
-def _never_drawn(model: Transformer, tokenizer: Tokenizer, device: torch.device) -> Tensor:
-    """Return (vocab,), True for what is no text: special tokens but the end, and padding rows."""
+def _barrier(model: Transformer, tokenizer: Tokenizer, device: torch.device) -> Tensor:
+    """Return (vocab,), what is added to logits: minus infinity for what is no text, else 0.
+
+    No text are special tokens but the end, and padding rows.
+    """
     text = [bool(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)]
     text[tokenizer.special.eos] = True
-    never = torch.ones(model.config.vocab_size, dtype=torch.bool)
-    never[: len(text)] = ~torch.tensor(text)
-    return never.to(device)
+    barrier = torch.full((model.config.vocab_size,), -torch.inf)
+    barrier[: len(text)][torch.tensor(text)] = 0.0
+    return barrier.to(device)
 
 
 def _read(model: Transformer, rows: Sequence[_Row]) -> tuple[KVCache, Tensor]:

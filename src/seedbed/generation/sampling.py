@@ -34,11 +34,13 @@ def next_tokens(
         return logits.argmax(-1)
     # Below the likeliest, so that a temperature near zero overflows to minus infinity only.
     below = logits.float() - logits.amax(-1, keepdim=True)
-    probabilities = filter_logits(below / settings.temperature, settings).softmax(-1)
+    candidates, ids = take_top_k(below / settings.temperature, settings.top_k)
+    probabilities = filter_logits(candidates, settings).softmax(-1)
     # An exponential race draws from the same distribution as multinomial, on the CPU generator,
     # so that a seed gives the same text on any device.
     noise = torch.empty(probabilities.shape).exponential_(generator=generator)
-    return (probabilities / noise.to(probabilities.device)).argmax(-1)
+    drawn = (probabilities / noise.to(probabilities.device)).argmax(-1, keepdim=True)
+    return (drawn if ids is None else ids.gather(-1, drawn)).squeeze(-1)
 
 
 def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
@@ -47,12 +49,20 @@ def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Te
     return torch.where(seen, worse, logits)
 
 
+def take_top_k(logits: Tensor, top_k: int | None) -> tuple[Tensor, Tensor | None]:
+    """Return the k largest logits (batch, k) and their ids; all, and None, where that is all.
+
+    What is not among them needs no noise, which takes longer than all the rest.
+    """
+    if not top_k or top_k >= logits.shape[-1]:
+        return logits, None
+    largest, ids = logits.topk(top_k)
+    return largest, ids
+
+
 def filter_logits(logits: Tensor, settings: SamplingSettings) -> Tensor:
-    """Return logits with what top-k, top-p and min-p leave out at minus infinity."""
+    """Return logits with what top-p and min-p leave out at minus infinity."""
     out = float("-inf")
-    if settings.top_k and settings.top_k < logits.shape[-1]:
-        threshold = logits.topk(settings.top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < threshold, out)
     if settings.top_p < 1.0:  # nucleus sampling (Holtzman et al., 2020)
         ordered, order = logits.sort(descending=True, dim=-1)
         probabilities = ordered.softmax(-1)

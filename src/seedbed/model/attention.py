@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seedbed.model.config import LONGEST_WRITTEN_OUT, ModelConfig
-from seedbed.model.layers import Linear, RMSNorm
+from seedbed.model.layers import HeadNorm, Linear, RMSNorm, join
 
 
 class KVCache:
@@ -33,10 +33,10 @@ class KVCache:
     ) -> None:
         shape = (batch_size, config.num_kv_heads, config.context_length, config.head_dim)
         self.keys = [
-            torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)
+            torch.empty(shape, device=device, dtype=dtype) for _ in range(config.num_layers)
         ]
         self.values = [
-            torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)
+            torch.empty(shape, device=device, dtype=dtype) for _ in range(config.num_layers)
         ]
         self.padding = padding
         self.length = 0  # positions filled, pads included
@@ -88,22 +88,14 @@ class Attention(nn.Module):
         if config.qk_norm:
             self.query_norm = RMSNorm(config.head_dim, config.norm_eps)
             self.key_norm = RMSNorm(config.head_dim, config.norm_eps)
+        self.joined: Linear | None = None  # queries, keys and values: `join`
+        self.joined_norm: HeadNorm | None = None
 
     def forward(
         self, x: Tensor, rotation: tuple[Tensor, ...] | None, cache: KVCache | None
     ) -> Tensor:
         """Return what each position gathers from those before it: (batch, time, d_model)."""
-        split = (*x.shape[:2], -1, self.head_dim)
-        q = self.query(x).view(split)  # (batch, time, heads, head_dim)
-        k = self.key(x).view(split)  # (batch, time, kv_heads, head_dim)
-        v = self.value(x).view(split)
-        if self.query_norm is not None and self.key_norm is not None:
-            q, k = self.query_norm(q), self.key_norm(k)
-        if rotation is not None:
-            q, k = (
-                rotate(q, *rotation),
-                rotate(k, *(table[..., : k.shape[2], :] for table in rotation)),
-            )
+        q, k, v = self._project(x, rotation)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         mask = None
         if cache is not None:
@@ -114,6 +106,41 @@ class Attention(nn.Module):
         attend = plain_attention if self.plain else attention_for(q)
         y = attend(q, k, v, mask=mask, causal=causal, dropout=dropout)
         return self.output(y.transpose(1, 2).flatten(2))
+
+    def _project(
+        self, x: Tensor, rotation: tuple[Tensor, ...] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, normed and turned: (batch, time, heads, head_dim)."""
+        split = (*x.shape[:2], -1, self.head_dim)
+        if self.joined is not None:
+            qk, v = self.joined(x).view(split).split(self.parts, dim=2)
+            if self.joined_norm is not None:
+                qk = self.joined_norm(qk)
+            if rotation is not None:
+                qk = rotate(qk, *(table[..., :1, :] for table in rotation))
+            q, k = qk.split((qk.shape[2] - v.shape[2], v.shape[2]), dim=2)
+            return q, k, v
+        q = self.query(x).view(split)
+        k = self.key(x).view(split)
+        v = self.value(x).view(split)
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = self.query_norm(q), self.key_norm(k)
+        if rotation is not None:
+            q, k = (
+                rotate(q, *rotation),
+                rotate(k, *(table[..., : k.shape[2], :] for table in rotation)),
+            )
+        return q, k, v
+
+    def join(self) -> None:
+        """Compute queries, keys and values together from now on: fewer calls, for reading only."""
+        layers = (self.query, self.key, self.value)
+        widths = [layer.out_features // self.head_dim for layer in layers]
+        self.parts = [widths[0] + widths[1], widths[2]]
+        self.joined = join(layers)
+        if self.query_norm is not None and self.key_norm is not None:
+            self.joined_norm = HeadNorm((self.query_norm, self.key_norm), widths[:2])
+        del self.query, self.key, self.value, self.query_norm, self.key_norm
 
 
 def attention_for(q: Tensor) -> Callable[..., Tensor]:
