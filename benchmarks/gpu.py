@@ -32,10 +32,7 @@ VOCABULARY = 50_304  # of nanoGPT: GPT-2's, padded
 GPT2_SMALL = Shape(12, 12, 768, 1024, batch_size=16, chunk=10)
 SMALLER = Shape(2, 2, 32, 32, batch_size=4, chunk=2)
 # nanoGPT's config/train_shakespeare_char.py, which keeps its best checkpoint
-BABY_STEPS = (150, 200, 250, 300, 400, 500, 600, 800, 1000, 1250, 1500, 2000)
-BABY = Task(
-    "tinyshakespeare", 6, 6, 384, 256, 64, 5000, BABY_STEPS, dropout=0.2, evaluate_every=250
-)
+BABY = Task("tinyshakespeare", 6, 6, 384, 256, 64, 5000, dropout=0.2, evaluate_every=250)
 
 
 def many_characters(count: int, length: int) -> str:

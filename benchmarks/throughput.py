@@ -24,8 +24,8 @@ from harness import Measured, Report, median_of, ratio, table
 from trainers import TIMED, WARM, Shape, model_settings
 
 SHAPES = {
-    "tiny": Shape(4, 4, 128, 64, 12, chunk=40),
-    "baby": Shape(6, 6, 384, 256, 16, chunk=3),  # nanoGPT's batch of 64 is for a GPU
+    "tiny": Shape(4, 4, 128, 64, 12, chunk=20),
+    "baby": Shape(6, 6, 384, 256, 16, chunk=1),  # nanoGPT's batch of 64 is for a GPU
 }
 QUICK = {"quick": Shape(2, 2, 32, 16, 4, chunk=2)}
 

@@ -1,19 +1,20 @@
 """How long to nanoGPT's loss: its own run on characters, and `seedbed train` to the same loss.
 
 Both are whole processes, on the same characters and split. The loss is that of the whole validation
-split in disjoint windows of the context length, computed the same way for both. Seedbed has its
-default recipe and no more parameters; only the number of steps is asked for: the least with which
-each of three seeds reaches nanoGPT's loss. The rounds then use seeds that the search has not seen.
+split in disjoint windows of the context length, computed the same way for both. Seedbed is asked
+as a user asks who has a text and little time: `--minutes`, and the context length. The rest is its
+default recipe, the size too, unless that were larger than nanoGPT's. Sought is the least time in
+which each of three seeds reaches nanoGPT's loss. The rounds then use seeds that the search has not
+seen.
 
     python benchmarks/time_to_loss.py --nanogpt PATH [--task shakespeare]
-    python benchmarks/time_to_loss.py --task shakespeare --target 1.898      without nanoGPT
+    python benchmarks/time_to_loss.py --task shakespeare --target 1.898 --seconds 84   without it
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import pickle
 import shutil
 import sys
@@ -21,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,12 @@ from harness import Measured, Report, median_of, ratio, table, tell
 
 SEEDS = (1, 2, 3)  # of the search
 FIRST_SEED = 101  # of the rounds
+TIMES_SOONER = (14, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)  # tried in this order
 
 
 @dataclass(frozen=True)
 class Task:
-    """A run of nanoGPT, and how many steps of Seedbed's to try."""
+    """A run of nanoGPT."""
 
     corpus: str
     num_layers: int
@@ -44,7 +46,6 @@ class Task:
     context_length: int
     batch_size: int
     steps: int
-    horizons: tuple[int, ...]
     dropout: float = 0.0
     evaluate_every: int | None = None  # None: at the end
 
@@ -75,14 +76,13 @@ class Task:
         return [f"--{key}={value}" for key, value in settings.items()]
 
 
-SEARCH = (50, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400, 500, 600, 800, 1000, 1500, 2000)
 TASKS = {
-    "shakespeare": Task("tinyshakespeare", 4, 4, 128, 64, 12, 2000, SEARCH),
-    "stories": Task("tinystories", 4, 4, 128, 64, 12, 2000, SEARCH),
+    "shakespeare": Task("tinyshakespeare", 4, 4, 128, 64, 12, 2000),
+    "stories": Task("tinystories", 4, 4, 128, 64, 12, 2000),
     # 10.7M, within its first epoch
-    "baby": Task("tinyshakespeare", 6, 6, 384, 256, 16, 200, (10, 15, 20, 30, 40, 60, 80, 120)),
+    "baby": Task("tinyshakespeare", 6, 6, 384, 256, 16, 200),
 }
-QUICK = {"quick": Task("made-up stories", 2, 2, 64, 16, 4, 5, (10, 20))}
+QUICK = {"quick": Task("made-up stories", 2, 2, 64, 16, 4, 5)}
 COMPILING = {"eager": ["--compile=False"], "compiled": ["--compile=True"]}
 
 
@@ -95,6 +95,7 @@ class Place:
     vocabulary: int
     device: str
     seeds: tuple[int, ...] = SEEDS  # of the search
+    times_sooner: tuple[int, ...] = TIMES_SOONER
 
     @property
     def size(self) -> int:
@@ -117,7 +118,8 @@ def set_up(task: Task, asked: argparse.Namespace) -> Iterator[Place]:
             copy_nanogpt(asked.nanogpt, folder / "nanogpt", vocabulary, text[:cut], text[cut:])
         words = ["-m", "seedbed", "prepare", "train.txt", "--val", "val.txt", "--out", "data"]
         harness.seconds_of([*words, "--tokenizer", "char"], folder=folder)
-        yield Place(folder, task, len(vocabulary), asked.device, SEEDS[:1] if quick else SEEDS)
+        whole = Place(folder, task, len(vocabulary), asked.device)
+        yield replace(whole, seeds=SEEDS[:1], times_sooner=(1,)) if quick else whole
 
 
 def copy_nanogpt(checkout: Path, to: Path, vocabulary: list[str], train: str, val: str) -> None:
@@ -155,17 +157,32 @@ def train_nanogpt(place: Place, compiling: str) -> Measured:
     return score(place, "nanoGPT", checkpoint) | {"seconds": seconds}
 
 
-def train_seedbed(place: Place, horizon: list[str], seed: int, *, size: bool = True) -> Measured:
-    """Return the loss of `seedbed train`, and the seconds of the whole command."""
+def train_seedbed(place: Place, seconds: float, seed: int, *, size: bool = False) -> Measured:
+    """Return the loss of `seedbed train` for so long, and the seconds of the whole command.
+
+    With `size` it is as large as nanoGPT's, else of a size that it chooses.
+    """
     run = place.folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     words = ["-m", "seedbed", "train", "--data", "data", "--out", "run", "--seed", str(seed)]
-    words += [*horizon, f"device={place.device}"]
+    words += ["--minutes", minutes_of(seconds), f"device={place.device}"]
     words += [f"model.context_length={place.task.context_length}"]
     words += ["--size", str(place.size)] if size else []
     seconds = harness.seconds_of(words, folder=place.folder)["seconds"]
     steps = json.loads((run / "status.json").read_text())["step"]
     return score(place, "Seedbed", run) | {"seconds": seconds, "steps": steps}
+
+
+def train_no_larger(place: Place, seconds: float, seed: int) -> Measured:
+    """Return a run of the size that Seedbed chooses, or of nanoGPT's where that is smaller."""
+    made = train_seedbed(place, seconds, seed)
+    within = made["parameters"] <= place.size
+    return made if within else train_seedbed(place, seconds, seed, size=True)
+
+
+def minutes_of(seconds: float) -> str:
+    """Return the minutes to ask for: three seconds at least, in which a run can begin."""
+    return f"{max(seconds, 3.0) / 60:.3f}"
 
 
 def score(place: Place, peer: str, checkpoint: Path) -> Measured:
@@ -238,17 +255,17 @@ def faster_nanogpt(place: Place, settings: Sequence[str]) -> tuple[str, Measured
     return min(((c, runs[0]) for c, runs in tries.items()), key=lambda pair: pair[1]["seconds"])
 
 
-def least_steps(place: Place, target: float) -> int | None:
-    """Return the fewest steps with which every seed reaches the target."""
-    for steps in place.task.horizons:
+def least_seconds(place: Place, target: float, base: float) -> float | None:
+    """Return the shortest of some shares of `base` in which every seed reaches the target."""
+    for times in place.times_sooner:
         losses: list[float] = []
         for seed in place.seeds:
-            losses.append(train_seedbed(place, ["--steps", str(steps)], seed)["loss"])
+            losses.append(train_no_larger(place, base / times, seed)["loss"])
             if losses[-1] > target:
                 break
-        tell(f"{steps} steps: {', '.join(f'{loss:.4f}' for loss in losses)}")
+        tell(f"{base / times:.1f} s: {', '.join(f'{loss:.4f}' for loss in losses)}")
         if losses[-1] <= target:
-            return steps
+            return base / times
     return None
 
 
@@ -258,27 +275,27 @@ def section(name: str, task: Task, asked: argparse.Namespace) -> str:
         settings = ["eager"] if asked.quick else list(COMPILING)
         compiling, first = faster_nanogpt(place, settings) if asked.nanogpt else ("", {})
         target = asked.target if asked.target is not None else first["loss"]
-        steps = least_steps(place, target)
+        seconds = least_seconds(place, target, first.get("seconds", asked.seconds))
         runs: dict[str, Callable[[], Measured]] = {}
         if asked.nanogpt:
             runs[f"nanoGPT, {compiling}"] = lambda: train_nanogpt(place, compiling)
-        if steps is not None:
+        if seconds is not None:
             seeds = count(FIRST_SEED)
-            horizon = ["--steps", str(steps)]
-            runs[f"Seedbed, {steps} steps"] = lambda: train_seedbed(place, horizon, next(seeds))
+            label = f"Seedbed, `--minutes {minutes_of(seconds)}`"
+            runs[label] = lambda: train_no_larger(place, seconds, next(seeds))
         turns = harness.take_turns(runs, asked.rounds)
         base = median_of(next(iter(turns.values())), "seconds") if asked.nanogpt else None
-        seconds = base or asked.seconds
-        bought = what_time_buys(place, seconds) if seconds else ""
+        bought = what_time_buys(place, base or asked.seconds)
     header = ["", "parameters", "seconds", "smallest to largest", "sooner", "loss", "reached"]
     rows = [row(name, measured, base, target) for name, measured in turns.items()]
-    fewest = f"Fewest steps to {target:.4f} with seeds {place.seeds}: {steps or 'none tried'}."
+    least = f"{seconds:.1f} s" if seconds else "none tried"
     told = (
         f"nanoGPT: {task.num_layers} layers, {task.num_heads} heads, {task.d_model} wide, context "
         f"{task.context_length}, batch {task.batch_size}, {task.steps} steps; {task.corpus}, "
-        f"{place.vocabulary} different characters."
+        f"{place.vocabulary} different characters.\nLeast time asked for in which seeds "
+        f"{place.seeds} reach {target:.4f}: {least}."
     )
-    return f"## {name}\n\n{table(header, rows)}\n\n{told}\n{fewest}\n\n{bought}"
+    return f"## {name}\n\n{table(header, rows)}\n\n{told}\n\n{bought}"
 
 
 def row(name: str, measured: list[Measured], base: float | None, target: float) -> list[str]:
@@ -296,21 +313,20 @@ def row(name: str, measured: list[Measured], base: float | None, target: float) 
 
 
 def what_time_buys(place: Place, seconds: float) -> str:
-    """Return a table of what `seedbed train --minutes` reaches in nanoGPT's time."""
-    minutes = ["--minutes", str(math.floor(max(seconds, 3.0) / 60 * 1000) / 1000)]
+    """Return a table of what `seedbed train --minutes` reaches in nanoGPT's time, once each."""
     rows: list[list[str]] = []
     for label, size in (("as large as nanoGPT's", True), ("of a size it chooses", False)):
-        measured = [train_seedbed(place, minutes, seed, size=size) for seed in place.seeds]
+        made = train_seedbed(place, seconds, FIRST_SEED, size=size)
         rows.append(
             [
                 f"Seedbed, {label}",
-                f"{measured[0]['parameters']:,}",
-                f"{median_of(measured, 'seconds'):.1f}",
-                f"{median_of(measured, 'steps'):,.0f}",
-                f"{median_of(measured, 'loss'):.4f} ({harness.spread_of(measured, 'loss')})",
+                f"{made['parameters']:,}",
+                f"{made['seconds']:.1f}",
+                f"{made['steps']:,}",
+                f"{made['loss']:.4f}",
             ]
         )
-    header = [f"`{' '.join(minutes)}`", "parameters", "seconds", "steps", "loss"]
+    header = [f"`--minutes {minutes_of(seconds)}`", "parameters", "seconds", "steps", "loss"]
     return table(header, rows)
 
 
@@ -320,8 +336,8 @@ def main() -> None:
     parser.add_argument("--target", type=float, help="the loss to reach, instead of nanoGPT's")
     parser.add_argument("--seconds", type=float, help="what to compare with, without nanoGPT")
     asked = parser.parse_args()
-    if asked.nanogpt is None and asked.target is None:
-        tell("Nothing to reach: give --nanogpt, a checkout of it, or --target, a loss.")
+    if asked.nanogpt is None and None in (asked.target, asked.seconds):
+        tell("Nothing to reach: give --nanogpt, a checkout of it, or --target and --seconds.")
         return
     report = Report("time_to_loss", asked)
     tasks = QUICK if asked.quick else {name: TASKS[name] for name in asked.task or TASKS}

@@ -93,6 +93,14 @@ def test_damaged_metrics_are_told(tmp_path: Path, line: str) -> None:
         run.read_metrics()
 
 
+@pytest.mark.parametrize("line", ["{", "5", '{"text": "a"}'])
+def test_damaged_samples_are_told_where_a_run_goes_on(tmp_path: Path, line: str) -> None:
+    run = RunDir(tmp_path)
+    run.samples.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
+    with pytest.raises(CheckpointError, match=r"samples\.jsonl is damaged.* Take the line out"):
+        run.truncate_logs(2)
+
+
 def test_runs_are_found_at_any_depth_and_nothing_else_is(tmp_path: Path) -> None:
     for name in ("b", "a/deep/run", "c", "c/inside", ".hidden"):
         (tmp_path / name).mkdir(parents=True)

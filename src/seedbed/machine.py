@@ -107,6 +107,24 @@ def available_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
     return free
 
 
+# What torch says where it has no exception of its own for that: on a processor, on Apple's GPUs,
+# and inside CUDA's libraries.
+_NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether torch says in `error` that there is no memory for a tensor."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in _NO_MEMORY)
+
+
 def keep_freed_memory() -> None:
     """Let this process keep large freed buffers instead of giving them back to the kernel.
 

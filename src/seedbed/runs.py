@@ -96,16 +96,7 @@ class RunDir:
 
         Raises CheckpointError when a line other than the last is damaged.
         """
-        try:
-            records = read_json_lines(self.metrics)
-            whole = all("step" in record for record in records)
-        except (ValueError, TypeError):
-            records, whole = [], False
-        if not whole:
-            raise CheckpointError(
-                f"{self.metrics} is damaged: it has a line that is no record of a step."
-            )
-        return records
+        return _records_of_steps(self.metrics)
 
     def write_environment(self) -> None:
         """Write env.json: what this run runs on, and a name of it that no other run has."""
@@ -124,12 +115,28 @@ class RunDir:
         )
 
     def truncate_logs(self, step: int) -> None:
-        """Drop what metrics.jsonl and samples.jsonl say of steps after `step`."""
+        """Drop what metrics.jsonl and samples.jsonl say of steps after `step`.
+
+        Raises CheckpointError when a line other than the last is damaged.
+        """
         for path in (self.metrics, self.samples):
             if path.exists():
-                kept = [r for r in read_json_lines(path) if r["step"] <= step]
+                kept = [r for r in _records_of_steps(path) if r["step"] <= step]
                 lines = [json.dumps(r, ensure_ascii=False) + "\n" for r in kept]
                 write_text(path, "".join(lines))
+
+
+def _records_of_steps(path: Path) -> list[dict[str, Any]]:
+    try:
+        records = read_json_lines(path)
+        whole = all(record.keys() >= {"step"} for record in records)
+    except (ValueError, AttributeError):  # no JSON, or no object
+        records, whole = [], False
+    if not whole:
+        raise CheckpointError(
+            f"{path} is damaged: it has a line that is no record of a step. Take the line out."
+        )
+    return records
 
 
 def find_runs(folder: Path) -> list[Path]:

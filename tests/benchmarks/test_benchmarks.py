@@ -46,9 +46,25 @@ def run(script: str, *words: str, results: Path) -> str:
     ("script", "words", "rows"),
     [
         ("throughput", ["--family", "qwen3"], ["| Seedbed, fp32, eager |"]),
-        ("generation", [], ["| Seedbed, fp32 |", "| transformers, fp32 |", "`seedbed generate`"]),
+        (
+            "generation",
+            [],
+            [
+                "| Seedbed, fp32 |",
+                "| Seedbed, int8 |",
+                "| transformers, fp32 |",
+                "`seedbed generate`",
+                "| bf16 |",
+                "| int8 |",
+            ],
+        ),
+        ("startup", [], ["| `seedbed --help` |", "| `seedbed train`, one step |"]),
         ("bpe_training", [], ["| Seedbed |", "| HF tokenizers |", "| sentencepiece |"]),
-        ("time_to_loss", ["--target", "9"], ["| Seedbed, 10 steps |", "| 1 of 1 |"]),
+        (
+            "time_to_loss",
+            ["--target", "9", "--seconds", "3"],
+            ["| Seedbed, `--minutes 0.050` |", "| 1 of 1 |"],
+        ),
         ("gpu", ["--device", "cpu", "--part", "curve"], ["| the processor | 0.0e+00 | 0.0e+00 |"]),
         ("gpu", ["--device", "cpu", "--part", "throughput"], ["| Seedbed, fp32, eager |"]),
     ],

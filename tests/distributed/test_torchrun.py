@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,18 @@ SETTINGS = [
 
 
 def train(
-    data: Path, out: Path, processes: int, steps: int, *more: str
+    data: Path,
+    out: Path,
+    processes: int,
+    steps: int,
+    *more: str,
+    program: Sequence[str] = ("-m", "seedbed"),
 ) -> subprocess.CompletedProcess[str]:
-    launcher = ["-m", "seedbed"]
+    launcher: list[str] = []
     if processes > 1:
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-        launcher += [str(processes), "-m", "seedbed"]
-    command = [sys.executable, *launcher, "train", "--data", str(data), "--out", str(out)]
+        launcher.append(str(processes))
+    command = [sys.executable, *launcher, *program, "train", "--data", str(data), "--out", str(out)]
     return subprocess.run(
         [*command, "--steps", str(steps), *SETTINGS, *more],
         env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
@@ -45,7 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_processes_train_the_model_that_one_does(data: Path, tmp_path: Path) -> None:
     for processes in (1, 2):
-        done = train(data, tmp_path / str(processes), processes, steps=6)
+        done = train(data, tmp_path / str(processes), processes, 6, "evaluation.every=1")
         assert done.returncode == 0, done.stderr
     one, two = (read_json_lines(tmp_path / str(n) / "metrics.jsonl") for n in (1, 2))
     assert [r["step"] for r in one] == [1, 2, 3, 4, 5, 6]
@@ -80,3 +86,40 @@ def test_two_processes_measure_their_minutes_together(data: Path, tmp_path: Path
     assert f"checkpoints/step-{steps:06d}" in str(
         list((tmp_path / "run" / "checkpoints").iterdir())
     )
+
+
+WITHOUT_MEMORY = """
+import os, sys, torch
+from seedbed.cli.main import main
+from seedbed.training import pretrain
+
+make_loss = pretrain.make_loss
+
+def scarce(model):
+    whole = make_loss(model)
+
+    def loss_sum(inputs, targets):
+        if os.environ["RANK"] == "1" and len(inputs) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(inputs, targets)
+
+    return loss_sum
+
+pretrain.make_loss = scarce
+main(sys.argv[1:])
+"""
+
+
+def test_two_processes_halve_together_when_one_runs_out_of_memory(
+    data: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "scarce.py"
+    script.write_text(WITHOUT_MEMORY)
+    scarce = train(data, tmp_path / "scarce", 2, 3, "micro_batch_size=4", program=[str(script)])
+    assert scarce.returncode == 0, scarce.stderr
+    assert "no memory for 4 sequences at a time: going on with 2" in scarce.stderr
+    assert train(data, tmp_path / "plain", 2, 3, "micro_batch_size=2").returncode == 0
+    one, two = (read_json_lines(tmp_path / name / "metrics.jsonl") for name in ("scarce", "plain"))
+    assert len(one) == 3
+    for key in ("train_loss", "grad_norm", "val_loss", "tokens"):
+        assert [line[key] for line in one] == [line[key] for line in two]

@@ -19,7 +19,7 @@ from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.model.transformer import Transformer
 from seedbed.training import pretrain
 from seedbed.training.config import TrainConfig
-from seedbed.training.loop import RunResult
+from seedbed.training.job import RunResult
 from seedbed.training.step import LossSum, make_loss
 
 SMALL = {

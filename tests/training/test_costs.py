@@ -13,7 +13,7 @@ from seedbed.distributed import join_world
 from seedbed.errors import ConfigError
 from seedbed.training.config import TrainConfig
 from seedbed.training.costs import checkpoint_bytes, estimate_memory
-from seedbed.training.loop import RunResult
+from seedbed.training.job import RunResult
 from seedbed.training.resolve import resolve
 from seedbed.training.trial import try_out
 

@@ -21,7 +21,8 @@ from seedbed.errors import CheckpointError
 from seedbed.files import read_json, read_json_lines
 from seedbed.runs import RunDir
 from seedbed.training import pretrain
-from seedbed.training.loop import DivergedError, RunResult
+from seedbed.training.job import RunResult
+from seedbed.training.loop import DivergedError
 
 Trained = Callable[..., RunResult]
 Final = Callable[[Path], dict[str, bytes]]

@@ -13,7 +13,7 @@ from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.errors import CheckpointError, ConfigError
 from seedbed.files import read_json_lines
 from seedbed.training import loop
-from seedbed.training.loop import RunResult
+from seedbed.training.job import RunResult
 
 Trained = Callable[..., RunResult]
 Final = Callable[[Path], dict[str, bytes]]

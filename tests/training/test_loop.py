@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from seedbed.model.config import ModelSettings
 from seedbed.runs import RunDir
 from seedbed.tokenizers.simple import ByteTokenizer
 from seedbed.training import loop
-from seedbed.training.loop import RunResult, TrainState
+from seedbed.training.config import TrainConfig
+from seedbed.training.job import RunResult, TrainState
 from seedbed.training.pretrain import fixed_part
 
 Trained = Callable[..., RunResult]
@@ -139,3 +142,19 @@ def test_the_main_process_says_which_evaluation_is_the_best() -> None:
     scores = DocumentScores(np.array([1.0]), np.array([1]), np.array([1]))
     loop._note_evaluation(state, scores, Other(rank=1, size=2))
     assert (state.best_step, state.evaluations_since_best) == (None, 1)
+
+
+def test_a_run_that_is_not_compiled_imports_no_compiler(
+    settings: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(settings(horizon="2 steps").model_dump_json())
+    code = (
+        "import sys, seedbed; from pathlib import Path;"
+        f"config = seedbed.TrainConfig.model_validate_json(Path({str(config)!r}).read_text());"
+        "seedbed.train(config, quiet=True);"
+        "slow = ['torch._dynamo', 'sympy', 'matplotlib', 'transformers'];"
+        "sys.exit(' '.join(name for name in slow if name in sys.modules) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from seedbed.training import minutes
+from seedbed.training import minutes, pretrain
 from seedbed.training.config import TrainConfig
-from seedbed.training.loop import RunResult
+from seedbed.training.job import Job, RunResult
 from seedbed.training.minutes import Costs, plan
 
 Settings = Callable[..., TrainConfig]
@@ -43,11 +45,75 @@ def test_steps_evaluations_and_saves_fit_in_the_time(
     assert (pytest.approx(steps, abs=1), evaluations) == planned
 
 
-def test_enough_is_thirty_steps_or_ten_seconds_after_two_to_warm_up() -> None:
-    assert not minutes._are_enough([60.0] * 4)
-    assert minutes._are_enough([60.0] * 5)
-    assert not minutes._are_enough([60.0, 60.0] + [0.1] * 27)
-    assert minutes._are_enough([0.1] * 30)
+@pytest.mark.parametrize(
+    ("steps", "seconds", "enough"),
+    [
+        ([0.01] * 3, 600.0, False),  # one that warms up, and two
+        ([0.02] * 6, 6.0, False),
+        ([0.02] * 8, 6.0, True),  # a fiftieth of the time, without the first
+        ([0.01] * 30, 600.0, False),
+        ([0.01] * 31, 600.0, True),  # thirty are enough for any run
+        ([3.0] * 4, 600.0, False),
+        ([3.0] * 5, 600.0, True),  # a fiftieth of ten minutes
+        ([5.0] * 4, 6000.0, True),  # ten seconds are enough for any run
+        ([60.0], 6.0, False),  # compiling: nothing was timed yet
+        ([60.0, 0.1], 6.0, True),  # a tenth of the time is gone: no more of it
+        ([0.3, 0.2], 6.0, False),
+    ],
+)
+def test_measuring_takes_a_small_share_of_the_time(
+    steps: list[float], seconds: float, enough: bool
+) -> None:
+    assert minutes.are_enough(steps, seconds) == enough
+
+
+def test_a_part_of_an_evaluation_and_of_its_samples_is_an_eighth(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    original = minutes.measure
+
+    def measure(job: Job, *args: Any) -> Costs:
+        jobs.append(job)
+        return original(job, *args)
+
+    monkeypatch.setattr(minutes, "measure", measure)
+    config = settings(horizon="1 minutes", max_epochs=0.01, samples={"tokens": 16})
+    pretrain.train(config, quiet=True)
+    whole, part = (jobs[0].evaluate(share)["val"].tokens.sum() for share in (1.0, 1 / 8))
+    assert 400 < whole <= 500
+    assert part <= math.ceil(whole / 8)
+    assert max(len(sample["text"]) for sample in jobs[0].sample(1 / 8)) <= 2  # 2 bytes
+
+
+def test_what_a_part_of_an_evaluation_takes_is_scaled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def work(share: float) -> None:
+        nonlocal now
+        now += 24.0 * share
+
+    monkeypatch.setattr(minutes.time, "perf_counter", lambda: now)
+    job: Any = SimpleNamespace(evaluate=work, sample=work)
+    assert minutes.seconds_of_an_evaluation(job) == pytest.approx(48.0)
+    assert now == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(("step", "timed"), [(0.001, 30), (0.1, 12), (5.0, 3)])
+def test_what_measuring_takes_is_known_from_what_it_finds(step: float, timed: int) -> None:
+    costs = Costs(step, 8.0, 0.5)
+    wanted = (1 + timed) * step + 1.0 + 0.5
+    assert minutes.seconds_of_measuring(costs, 60.0) == pytest.approx(wanted)
+
+
+def test_a_time_that_is_too_short_for_learning_is_told(
+    trained: Callable[..., RunResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(horizon="0.0001 minutes", quiet=False)
+    told = capsys.readouterr().err
+    assert "0.0001 minutes leave time for 1 step: starting and measuring took" in told
+    trained("run2", horizon="1 minutes", max_epochs=0.01, quiet=False)  # few, but all there are
+    assert "leave time" not in capsys.readouterr().err
 
 
 def test_the_save_that_was_timed_is_gone(

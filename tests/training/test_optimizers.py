@@ -11,7 +11,6 @@ from torch import nn
 from model_shapes import SHAPES, random_model
 from seedbed.training.config import OptimizerSettings
 from seedbed.training.optimizers import (
-    FlatGradients,
     Muon,
     Optimizer,
     orthogonalise,
@@ -20,14 +19,20 @@ from seedbed.training.optimizers import (
 
 
 def settings(kind: str, **fields: Any) -> OptimizerSettings:
-    chosen = {"learning_rate": 0.01, "matrix_learning_rate": 0.02, "beta1": 0.8, "beta2": 0.95}
+    chosen = {"learning_rate": 0.01, "matrix_learning_rate": 0.02, "momentum": 0.9,
+              "beta1": 0.8, "beta2": 0.95,
+              "weight_decay": 0.1}  # fmt: skip
     return OptimizerSettings.model_validate({"kind": kind, **chosen, **fields})
 
 
 def gradients_of(model: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
-        parameter.grad = torch.randn(parameter.shape, generator=generator)
+        gradient = torch.randn(parameter.shape, generator=generator)
+        if parameter.grad is None:
+            parameter.grad = gradient
+        else:
+            parameter.grad.copy_(gradient)
 
 
 # --- which parameters
@@ -53,8 +58,6 @@ def test_decay_shrinks_matrices_of_blocks_only(kind: str) -> None:
     optimizer = Optimizer(model, settings(kind, weight_decay=0.5))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     matrices, _ = split_parameters(model)
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
     optimizer.step(0.5)
     rate = 0.02 if kind == "muon" else 0.01
     for name, parameter in model.named_parameters():
@@ -69,8 +72,6 @@ def test_decay_shrinks_embeddings_where_asked(kind: str) -> None:
     decay = settings(kind, weight_decay=0.5, decay_embeddings=True)
     optimizer = Optimizer(model, decay)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
     optimizer.step(0.5)
     for name, parameter in model.named_parameters():
         rate = 0.02 if kind == "muon" and name.startswith("blocks.") else 0.01
@@ -156,34 +157,34 @@ def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
 def test_muon_takes_the_steps_of_the_reference() -> None:
     generator = torch.Generator().manual_seed(2)
     shapes = [(16, 24), (24, 16), (16, 24)]
-    ours = [nn.Parameter(torch.randn(s, generator=generator)) for s in shapes]
-    theirs = [p.detach().clone() for p in ours]
+    ours = [nn.Parameter(torch.randn(1, *s, generator=generator)) for s in shapes]
+    theirs = [p.detach().clone()[0] for p in ours]
     optimizer = Muon(ours, lr=0.05, momentum=0.9, weight_decay=0.1)
     averages = [torch.zeros(s) for s in shapes]
     for _ in range(4):
         for i, parameter in enumerate(ours):
             gradient = torch.randn(shapes[i], generator=generator)
-            parameter.grad = gradient.clone()
+            parameter.grad = gradient[None].clone()
             averages[i] = 0.9 * averages[i] + 0.1 * gradient
             update = newton_schulz(0.1 * gradient + 0.9 * averages[i])  # Nesterov
             scale = math.sqrt(max(1.0, shapes[i][0] / shapes[i][1]))
             theirs[i] = theirs[i] * (1 - 0.05 * 0.1) - 0.05 * scale * update
         optimizer.step()
     for parameter, other in zip(ours, theirs, strict=True):
-        assert (parameter - other).abs().max() < 0.02  # bfloat16 where that is fast
+        assert (parameter[0] - other).abs().max() < 0.02  # bfloat16 where that is fast
 
 
 def test_muon_agrees_with_torch() -> None:
     generator = torch.Generator().manual_seed(2)
-    ours = nn.Parameter(torch.randn(24, 16, generator=generator))
-    theirs = nn.Parameter(ours.detach().clone())
+    ours = nn.Parameter(torch.randn(1, 24, 16, generator=generator))
+    theirs = nn.Parameter(ours.detach()[0].clone())
     optimizer = Muon([ours], lr=0.05, momentum=0.9, weight_decay=0.1)
     reference = torch.optim.Muon(
         [theirs], lr=0.05, momentum=0.9, weight_decay=0.1, adjust_lr_fn="original"
     )
     for _ in range(4):
-        ours.grad = torch.randn(24, 16, generator=generator)
-        theirs.grad = ours.grad.clone()
+        theirs.grad = torch.randn(24, 16, generator=generator)
+        ours.grad = theirs.grad[None].clone()
         optimizer.step()
         reference.step()
     assert (ours - theirs).abs().max() < 0.03
@@ -219,6 +220,17 @@ def test_an_empty_state_is_that_of_the_beginning() -> None:
     assert optimizer.state() == {}
 
 
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_weights_of_a_kind_lie_end_to_end_and_keep_their_values(kind: str) -> None:
+    model = random_model("qwen3-untied-gqa")
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    Optimizer(model, settings(kind))
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+    layers = [block.attention.query.weight for block in model.blocks]
+    assert len({weight.untyped_storage().data_ptr() for weight in layers}) == 1
+
+
 def test_state_names_parameter_and_entry() -> None:
     model = random_model()
     optimizer = Optimizer(model, settings("muon"))
@@ -235,7 +247,7 @@ def test_state_names_parameter_and_entry() -> None:
 
 def test_gradients_lie_in_one_buffer() -> None:
     model = random_model()
-    gradients = FlatGradients(model.parameters())
+    gradients = Optimizer(model, settings("muon")).gradients
     model(torch.arange(8)[None]).sum().backward()
     norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
     assert gradients.norm() == pytest.approx(torch.stack(norms).norm().item(), rel=1e-6)
@@ -249,6 +261,6 @@ def test_gradients_lie_in_one_buffer() -> None:
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_shows_in_the_norm(wrong: float) -> None:
-    gradients = FlatGradients(random_model().parameters())
+    gradients = Optimizer(random_model(), settings("muon")).gradients
     gradients.buffer[7] = wrong
     assert not math.isfinite(gradients.norm())

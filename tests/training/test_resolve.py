@@ -75,11 +75,36 @@ def test_a_resolved_horizon_is_in_steps(unit: str, dataset: PreparedDataset) -> 
     per_step = 4 * 64
     amounts = {"steps": 12, "tokens": 12 * per_step,
                "epochs": 12 * per_step / dataset.train.num_tokens}  # fmt: skip
-    made = resolved(dataset, batch_size=4, horizon=f"{amounts[unit]:.12f} {unit}")
+    horizon = f"{amounts[unit]:.12f} {unit}"
+    made = resolved(dataset, batch_size=4, horizon=horizon, evaluation={"tokens": 64})
     assert made.horizon == "12 steps"
     assert made.evaluation.every == made.checkpoint.every == 2
     assert made.log_every == 1
     assert made.schedule.warmup_steps == 0
+
+
+def test_a_short_run_has_few_evaluations(dataset: PreparedDataset) -> None:
+    for steps, every in ((2, 2), (12, 4), (100, 10)):
+        as_many = {"tokens": 4 * 64}  # as a step
+        made = resolved(dataset, batch_size=4, horizon=f"{steps} steps", evaluation=as_many)
+        assert made.evaluation.every == every
+
+
+def test_steps_count_with_the_batch_that_they_have(dataset: PreparedDataset) -> None:
+    by_steps = resolved(dataset, horizon="4000 steps")
+    tokens = 4000 * by_steps.tokens_per_step(by_steps.model.resolve(dataset.tokenizer.vocab_size))
+    by_tokens = resolved(dataset, horizon=f"{tokens} tokens", batch_size=by_steps.batch_size)
+    assert by_steps.optimizer == by_tokens.optimizer
+    assert by_steps.compile == by_tokens.compile
+
+
+def test_rates_and_decay_follow_from_how_often_the_text_is_seen(dataset: PreparedDataset) -> None:
+    once, often = (resolved(dataset, horizon=f"{n} epochs").optimizer for n in (1, 2))
+    assert once.learning_rate is not None
+    assert once.learning_rate == pytest.approx(0.0015 * 260**0.5)
+    assert often.learning_rate == pytest.approx(once.learning_rate / 2)
+    few, many = (resolved(dataset, batch_size=n, horizon="9 steps").optimizer for n in (256, 1))
+    assert (few.weight_decay, many.weight_decay) == (1.0, 0.1)
 
 
 def test_minutes_stay_until_steps_are_measured(dataset: PreparedDataset) -> None:

@@ -27,7 +27,7 @@ from seedbed.files import read_json, read_json_lines
 from seedbed.runs import RunDir
 from seedbed.training import loop, minutes, pretrain
 from seedbed.training.config import TrainConfig
-from seedbed.training.loop import RunResult
+from seedbed.training.job import RunResult
 
 Trained = Callable[..., RunResult]
 Final = Callable[[Path], dict[str, bytes]]

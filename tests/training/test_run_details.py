@@ -14,7 +14,7 @@ from seedbed.cli.main import run as command_line_run
 from seedbed.errors import CheckpointError
 from seedbed.files import read_json_lines
 from seedbed.runs import RunDir
-from seedbed.training.loop import RunResult
+from seedbed.training.job import RunResult
 from seedbed.training.run_details import compare_runs, show_run
 
 

@@ -15,7 +15,7 @@ from seedbed.checkpoints import load_checkpoint
 from seedbed.errors import ConfigError
 from seedbed.files import read_json_lines
 from seedbed.runs import RunDir
-from seedbed.training.loop import RunResult
+from seedbed.training.job import RunResult
 from seedbed.training.run_summary import list_runs, summarise
 
 

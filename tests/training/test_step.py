@@ -13,11 +13,13 @@ from seedbed.data.batches import Batch
 from seedbed.distributed import World
 from seedbed.model.transformer import Transformer
 from seedbed.training.config import OptimizerSettings
-from seedbed.training.optimizers import FlatGradients, Optimizer
+from seedbed.training.optimizers import Optimizer
 from seedbed.training.precision import LossScale
 from seedbed.training.step import LossSum, StepMetrics, make_loss, train_step
 
-RATES = {"learning_rate": 0.01, "matrix_learning_rate": 0.02, "beta1": 0.9, "beta2": 0.95}
+RATES = {"learning_rate": 0.01, "matrix_learning_rate": 0.02, "momentum": 0.9, "beta1": 0.9,
+         "beta2": 0.95,
+         "weight_decay": 0.1}  # fmt: skip
 IDS = torch.randint(0, 96, (8, 13), generator=torch.Generator().manual_seed(4))
 TARGETS = IDS[:, 1:].clone()
 TARGETS[:2, 3:] = -100  # rows of unequal weight
@@ -35,9 +37,9 @@ class Trainer:
 
     def __init__(self, kind: str = "adamw") -> None:
         self.model = random_model()
-        self.gradients = FlatGradients(self.model.parameters())
         settings = OptimizerSettings.model_validate({"kind": kind, **RATES})
         self.optimizer = Optimizer(self.model, settings)
+        self.gradients = self.optimizer.gradients
 
     def step(
         self,
@@ -51,7 +53,6 @@ class Trainer:
         return train_step(
             batches,
             loss_sum=loss_sum(self.model),
-            gradients=self.gradients,
             optimizer=self.optimizer,
             multiplier=1.0,
             clip_norm=clip_norm,

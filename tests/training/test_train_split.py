@@ -9,7 +9,7 @@ import pytest
 from seedbed.checkpoints import load_checkpoint
 from seedbed.data.prepared import open_dataset
 from seedbed.evaluation.bits_per_byte import score_documents
-from seedbed.training.loop import RunResult
+from seedbed.training.job import RunResult
 from seedbed.training.pretrain import fixed_part
 
 BOTH = {"every": 6, "tokens": 500, "train_split": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,7 @@ from seedbed.cli.output import json_option, print_result
 
 if TYPE_CHECKING:
     from seedbed.config import Tree
-    from seedbed.training.loop import RunResult
+    from seedbed.training.job import RunResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,6 +82,8 @@ def command(
     model.num_layers=4 or optimizer.learning_rate=1e-3; --print-config shows them all. Ctrl-C saves
     the state and stops (exit code 75); the same command goes on from there.
     """
+    started = time.perf_counter()  # importing torch counts too
+
     from seedbed.cli.main import STOPPED
     from seedbed.config import build
     from seedbed.training.config import TrainConfig
@@ -93,7 +96,7 @@ def command(
     from seedbed.training.pretrain import train
 
     try:
-        result = train(config, resume=resume)
+        result = train(config, resume=resume, started=started)
     except DivergedError as error:
         raise click.ClickException(str(error)) from None
     print_result(result, as_json, lambda: _lines(result))

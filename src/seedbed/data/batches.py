@@ -34,6 +34,13 @@ class Batch:
             return Batch(*(t.pin_memory().to(device, non_blocking=True) for t in self.tensors))
         return Batch(*(t.to(device) for t in self.tensors))
 
+    def pieces(self, rows: int) -> list[Batch]:
+        """Return this batch in pieces of `rows` sequences, the last of which may have fewer."""
+        return [
+            Batch(self.inputs[first : first + rows], self.targets[first : first + rows])
+            for first in range(0, len(self.inputs), rows)
+        ]
+
     @property
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Inputs and targets."""

@@ -16,7 +16,7 @@ from seedbed.model.config import ModelConfig
 from seedbed.training import defaults
 from seedbed.training.config import Horizon, TrainConfig
 from seedbed.training.costs import checkpoint_bytes, estimate_memory
-from seedbed.training.minutes import Costs, plan
+from seedbed.training.minutes import Costs, plan, seconds_of_measuring
 from seedbed.training.resolve import resolve, with_steps
 from seedbed.training.trial import Trial, try_out
 
@@ -72,7 +72,7 @@ def estimate_cost(config: TrainConfig, *, timed: bool = True) -> RunCost:
 
 
 def _nominal_trial(shape: ModelConfig, config: TrainConfig, world: World) -> Trial:
-    rate = defaults.nominal_flops(this_machine(), world.device) / config.flops_per_token(shape)
+    rate = defaults.nominal_rate(this_machine(), world.device, config.flops_per_token(shape))
     evaluation = config.evaluation.tokens / (3 * rate)  # forward only: a third of the work
     step = config.tokens_per_step(shape) / rate
     return Trial(5.0, step, evaluation, 0.5, 0.0, 0, whole_steps=False)
@@ -131,8 +131,9 @@ def _planned(
     if horizon.unit != "minutes":
         return config
     costs = Costs(trial.step, trial.evaluation, trial.save)
-    used = trial.starting + 30 * trial.step + trial.evaluation + trial.save  # it measures too
-    steps, evaluations = plan(config, costs, seconds=horizon.amount * 60, used=used)
+    seconds = horizon.amount * 60
+    used = trial.starting + seconds_of_measuring(costs, seconds)
+    steps, evaluations = plan(config, costs, seconds=seconds, used=used)
     most = max(1, round(config.max_epochs * train_tokens / batch_tokens))
     return with_steps(config, min(steps, most), evaluations)
 

@@ -54,8 +54,8 @@ class OptimizerSettings(Settings):
     beta1: float | None = Field(default=None, ge=0, lt=1)
     beta2: float | None = Field(default=None, ge=0, lt=1)
     eps: float = Field(default=1e-8, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # of Muon
-    weight_decay: float = Field(default=0.1, ge=0)  # on matrices of blocks
+    momentum: float | None = Field(default=None, ge=0, lt=1)  # of Muon
+    weight_decay: float | None = Field(default=None, ge=0)  # on matrices of blocks
     decay_embeddings: bool = False  # on embeddings and head too, as GPT-2's trainers do
     clip_norm: float | None = Field(default=1.0, gt=0)  # of the whole gradient; null: no clipping
 

@@ -15,9 +15,14 @@ import torch
 from seedbed.machine import Machine
 from seedbed.training.config import OptimizerSettings
 
-TOKENS_PER_STEP = 2048  # in short runs
+TOKENS_PER_STEP = 2048  # where the horizon is in steps
 TOKENS_PER_PARAMETER = 1.8  # of runs of minutes, with Muon: docs/experiments.md
-MIN_STEPS = 1000  # a batch is no larger than leaves this many steps
+LEAST_BATCH = 512  # tokens: with fewer, the optimizer takes longer than the model
+DECAY = 0.1  # of weights, at least; beside Muon 1 at most
+DECAY_EPOCHS = 0.5  # in which weights forget, beside Muon: 1 / (rate x decay x steps of an epoch)
+SHARE_OF_EVALUATIONS = 0.1  # of the training's computing
+START_SECONDS = 3.0  # of a run, before its first step
+OVERHEAD_FLOPS = 1.5e6  # what a processor could compute while it does the rest of a token
 COMPILE_SECONDS = 200.0  # a shorter run ends before compiling has paid
 
 
@@ -33,28 +38,52 @@ def size_for(flops: float, train_tokens: int, max_epochs: float, vocab_size: int
     return int(min(max(min(optimal, learnable), 300_000, 64 * vocab_size), 300e6))
 
 
-def batch_tokens_for(horizon_tokens: float, parameters: int) -> int:
-    """Return how many tokens a step takes: a power of two, small in short runs.
+def batch_tokens_for(horizon_tokens: float, parameters: int, d_model: int) -> int:
+    """Return how many tokens a step takes: the power of two nearest to twice their root.
 
-    The ceiling grows with the model as in OLMo-core's ladder: 2048 x 160 (N / 108M)^(2/3).
+    The batch beyond which a step is no better grows with the root of the tokens, and hardly with
+    the model (Zhang et al., 2024, "How does critical batch size scale in pre-training?"). The
+    ceiling is that of OLMo-core's ladder: 2048 x 160 (N / 108M)^(2/3). Below it, not fewer than
+    about 8 d_model: Muon's step costs what learning from about 4 d_model tokens does.
     """
     ceiling = 2048 * 160 * (parameters / 108e6) ** (2 / 3)
-    wanted = min(max(horizon_tokens / MIN_STEPS, TOKENS_PER_STEP), ceiling)
-    return 2 ** round(math.log2(max(wanted, 1024)))
+    least = max(LEAST_BATCH, 8 * d_model)
+    wanted = max(min(max(2 * math.sqrt(horizon_tokens), least), ceiling), LEAST_BATCH)
+    return 2 ** round(math.log2(wanted))
 
 
-def optimizer_for(settings: OptimizerSettings, parameters: int) -> OptimizerSettings:
-    """Return the settings with every rate and beta filled.
+def optimizer_for(
+    settings: OptimizerSettings,
+    parameters: int,
+    *,
+    vocab_size: int,
+    epochs: float,
+    steps_per_epoch: float,
+    fresh: bool = True,
+) -> OptimizerSettings:
+    """Return the settings with every rate, beta and decay filled; `fresh`: for new weights.
 
-    AdamW alone: 0.0047 (N / 108M)^(-1/3) (OLMo-core's ladder), at most 0.006.
+    Weights to go on from have an AdamW rate of 0.012, whatever the vocabulary: not asked yet.
+
+    AdamW alone: 0.0047 (N / 108M)^(-1/3) (OLMo-core's ladder), at most 0.006. Beside Muon it moves
+    the embeddings above all: the more there are, the less often each is seen and the faster it has
+    to move; but in a text seen many times, what it moves fast is learned by heart. Against that
+    the matrices forget in the same part of an epoch, whatever its steps (Wang and Aitchison, 2024,
+    "How to set AdamW's weight decay as you scale model and dataset size").
     """
     muon = settings.kind == "muon"
     ladder = min(0.006, 0.0047 * (parameters / 108e6) ** (-1 / 3))
+    of_embeddings = min(0.1, 0.0015 * math.sqrt(vocab_size)) / max(1.0, epochs) if fresh else 0.012
+    of_matrices = settings.matrix_learning_rate or 0.04
+    decay = 1 / (of_matrices * DECAY_EPOCHS * steps_per_epoch)
+    of_matrices_only = muon and not settings.decay_embeddings
     chosen = {
-        "learning_rate": 0.012 if muon else ladder,
-        "matrix_learning_rate": 0.04 if muon else None,
-        "beta1": 0.9,
+        "learning_rate": max(0.01, of_embeddings) if muon else ladder,
+        "matrix_learning_rate": of_matrices if muon else None,
+        "momentum": 0.8 if muon else None,
+        "beta1": 0.8 if muon else 0.9,
         "beta2": 0.99 if muon else 0.95,
+        "weight_decay": min(max(DECAY, decay), 1.0) if of_matrices_only else DECAY,
     }
     missing = {k: v for k, v in chosen.items() if getattr(settings, k) is None}
     return settings.model_copy(update=missing)
@@ -63,6 +92,14 @@ def optimizer_for(settings: OptimizerSettings, parameters: int) -> OptimizerSett
 def warmup_for(kind: str, steps: int) -> int:
     """Return the steps of warm-up: few for Muon, whose steps have a fixed size from the first."""
     return min(40, steps // 50) if kind == "muon" else min(2000, max(1, steps // 20))
+
+
+def evaluations_for(train_tokens: float, evaluated_tokens: int) -> int:
+    """Return how many evaluations of so many tokens a run can afford, one at least.
+
+    To read a token costs a third of learning from it: backward is twice forward.
+    """
+    return max(1, int(3 * SHARE_OF_EVALUATIONS * train_tokens / max(1, evaluated_tokens)))
 
 
 def micro_batch_for(rows: int, context_length: int, vocab_size: int, device: torch.device) -> int:
@@ -88,6 +125,16 @@ def can_compile(device: torch.device) -> bool:
         has_headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()
         return has_headers and any(map(shutil.which, ("c++", "g++", "clang++")))
     return device.type == "cuda"
+
+
+def nominal_rate(machine: Machine, device: torch.device, flops_per_token: float) -> float:
+    """Return a rough rate of training, tokens a second, without measuring: for choices only.
+
+    A processor spends on a token of a small model about as much time again on what is no product
+    of matrices: 0.4M 44,000 tokens a second, 3M 8,000 and 10M 2,500 on two cores with bfloat16.
+    """
+    overhead = OVERHEAD_FLOPS if device.type == "cpu" else 0.0
+    return nominal_flops(machine, device) / (flops_per_token + overhead)
 
 
 def nominal_flops(machine: Machine, device: torch.device) -> float:

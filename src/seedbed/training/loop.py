@@ -1,19 +1,15 @@
 """The training loop, the same for pre-training and fine-tuning.
 
-There are no hooks: the loop reads like the list of what happens. A `Job` says what to train on and
-when, with functions for batches, evaluation and samples; `TrainState` is all that must be
-remembered to go on exactly.
+There are no hooks: the loop reads like the list of what happens.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -23,19 +19,16 @@ from seedbed.checkpoints import (
     load_weights,
     save_checkpoint,
 )
-from seedbed.data.batches import Batch
+from seedbed.config import to_yaml
 from seedbed.distributed import World
+from seedbed.errors import ConfigError
 from seedbed.evaluation.bits_per_byte import DocumentScores
-from seedbed.files import append_json_line
-from seedbed.model.transformer import Transformer
+from seedbed.files import append_json_line, write_text
 from seedbed.progress import Progress
-from seedbed.runs import RunDir, Tracker, timestamp
-from seedbed.tokenizers.base import Tokenizer
-from seedbed.training.config import TrainConfig
-from seedbed.training.optimizers import FlatGradients, Optimizer
-from seedbed.training.precision import LossScale
+from seedbed.runs import timestamp
+from seedbed.training.job import Job, RunResult, TrainState
 from seedbed.training.schedules import multiplier
-from seedbed.training.step import LossSum, StepMetrics, train_step
+from seedbed.training.step import NoMemoryError, StepMetrics, train_step
 from seedbed.training.stopping import Stop
 
 BAD_STEPS_IN_A_ROW = 5  # then back to the last checkpoint, with half the learning rate
@@ -44,69 +37,6 @@ ROLLBACKS = 3  # then stop
 
 class DivergedError(Exception):
     """Training cannot go on: losses or gradients stay infinite. The message is the diagnosis."""
-
-
-@dataclass
-class TrainState:
-    """What the loop remembers; saved with every checkpoint."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0  # of training, evaluation and saving included
-    best_step: int | None = None
-    best_loss: float = math.inf
-    best_bits_per_byte: float = math.inf
-    evaluations_since_best: int = 0
-    skipped_steps: int = 0
-    skipped_in_a_row: int = 0
-    rollbacks: int = 0
-    learning_rate_scale: float = 1.0  # halved by each rollback
-    loss_scale: LossScale = field(default_factory=LossScale)
-
-    @classmethod
-    def restore(cls, saved: dict[str, Any]) -> TrainState:
-        """Return the state that `asdict` made `saved` of."""
-        return cls(**{**saved, "loss_scale": LossScale(**saved["loss_scale"])})
-
-    def take(self, other: TrainState) -> None:
-        """Become what `other` is, for all who hold this state."""
-        vars(self).update(vars(other))
-
-
-@dataclass
-class Job:
-    """Everything one training needs; `config` is resolved, so its intervals are numbers."""
-
-    run: RunDir
-    config: TrainConfig
-    steps: int
-    world: World
-    model: Transformer
-    tokenizer: Tokenizer
-    train_tokens: int  # in an epoch
-    optimizer: Optimizer
-    gradients: FlatGradients
-    loss_sum: LossSum
-    micro_batches: Callable[[int], list[Batch]]  # step -> this rank's part
-    evaluate: Callable[[], dict[str, DocumentScores]]  # "val", and "train" on request
-    sample: Callable[[], list[dict[str, Any]]]
-    trackers: list[Tracker]
-    peak_flops: float  # measured, of this rank's device
-    state: TrainState = field(default_factory=TrainState)
-    initialise: Callable[[], None] = lambda: None  # weights as they were before step 1
-    data_seconds: float = 0.0  # that steps since the last record waited for their batches
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended."""
-
-    run: Path
-    state: Literal["finished", "stopped", "already finished"]
-    step: int
-    val_loss: float | None
-    val_bits_per_byte: float | None
-    best_step: int | None
 
 
 def run_training(job: Job, stop: Stop, progress: Progress) -> RunResult:
@@ -119,7 +49,11 @@ def run_training(job: Job, stop: Stop, progress: Progress) -> RunResult:
     meter = Meter(state)
     stopping = job.world.any(stop.requested)
     while not (stopping or _is_over(job)):
-        metrics = take_step(job)
+        try:
+            metrics = take_step(job)
+        except NoMemoryError:
+            halve_micro_batch(job, progress)
+            continue
         if not metrics.finite and not _step_over(job, folder, progress):
             meter = Meter(state)
             continue
@@ -147,11 +81,14 @@ def _is_over(job: Job) -> bool:
 
 
 def take_step(job: Job) -> StepMetrics:
-    """Do the next step of the job and count it."""
+    """Do the next step of the job and count it.
+
+    Raises NoMemoryError, in all processes, when one runs out of memory; nothing has changed then.
+    """
     state, config = job.state, job.config
     step = state.step
     asked_at = time.perf_counter()
-    batches = job.micro_batches(step)
+    batches = job.batches()
     job.data_seconds += time.perf_counter() - asked_at
 
     def reseed(micro_batch: int) -> None:
@@ -161,7 +98,6 @@ def take_step(job: Job) -> StepMetrics:
     metrics = train_step(
         batches,
         loss_sum=job.loss_sum,
-        gradients=job.gradients,
         optimizer=job.optimizer,
         multiplier=_multiplier(job, step),
         clip_norm=config.optimizer.clip_norm,
@@ -180,6 +116,29 @@ def take_step(job: Job) -> StepMetrics:
         overflow = half and math.isfinite(metrics.loss) and state.loss_scale.overflowed()
         state.skipped_in_a_row += 0 if overflow else 1
     return metrics
+
+
+def halve_micro_batch(job: Job, progress: Progress) -> None:
+    """Let steps compute half as many sequences at a time, or fewer, and write that down.
+
+    What a step learns from stays the same, but for dropout, which follows micro-batches. Raises
+    ConfigError when it is one sequence already.
+    """
+    before = len(job.batches()[0].inputs)
+    if before == 1:
+        window = job.config.window_in(job.model.config)
+        raise ConfigError(
+            f"There is no memory for a step, even with one sequence of {window:,} tokens at a time "
+            "(`micro_batch_size` 1). Ask for a smaller --size, model.context_length or window."
+        ) from None
+    fewer = max(n for n in range(1, before // 2 + 1) if before % n == 0)
+    job.config = job.config.model_copy(update={"micro_batch_size": fewer})
+    if job.world.on_main:
+        write_text(job.run.config, to_yaml(job.config))
+    progress.note(
+        f"no memory for {before} sequences at a time: going on with {fewer}, "
+        f"still {job.config.batch_size} in a step"
+    )
 
 
 def _step_over(job: Job, folder: CheckpointFolder, progress: Progress) -> bool:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
 from seedbed.checkpoints import save_checkpoint
 from seedbed.config import to_yaml
 from seedbed.files import PARTIAL, write_text
+from seedbed.progress import Progress
 from seedbed.training.config import Horizon, TrainConfig
-from seedbed.training.loop import Job, TrainState, take_step
+from seedbed.training.job import Job, TrainState
+from seedbed.training.loop import halve_micro_batch, take_step
 from seedbed.training.resolve import EVALUATIONS, with_steps
+from seedbed.training.step import NoMemoryError
 from seedbed.training.stopping import Stop
 
 SHARE_OF_MINUTES = 0.95  # what is planned for, so that `minutes` is a ceiling
 SHARE_OF_PAUSES = 0.1  # what evaluations and saves may take, where their interval is not given
+SHARE_OF_MEASURING = 0.02  # what steps are timed for, once one has warmed up
+MOST_OF_MEASURING = 0.1  # what all of them may take: then fewer have to do
+TIMED_STEPS = 3, 30  # at least, at most
+TIMED_SECONDS = 10.0  # enough for any run
+TIMED_SHARE = 1 / 8  # of an evaluation and of its samples
 SPAN = 1000  # steps that the schedule has while measuring
 
 
@@ -29,7 +38,7 @@ class Costs:
     save: float
 
 
-def fix_steps(job: Job, started: float, stop: Stop) -> None:
+def fix_steps(job: Job, started: float, stop: Stop, progress: Progress) -> None:
     """Turn `minutes` since `started` into steps, and write them down before step 1.
 
     Asked to stop, it leaves the minutes for the next time.
@@ -37,10 +46,11 @@ def fix_steps(job: Job, started: float, stop: Stop) -> None:
     horizon = Horizon.parse(job.config.horizon)
     if horizon.unit != "minutes":
         return
-    costs = measure(job, stop)
+    seconds, began = horizon.amount * 60, time.perf_counter()
+    costs = measure(job, stop, progress, seconds)
     if job.world.any(stop.requested):
         return
-    seconds, used = horizon.amount * 60, time.perf_counter() - started
+    used = time.perf_counter() - started
     planned = plan(job.config, costs, seconds=seconds, used=used)
     per_step = job.config.tokens_per_step(job.model.config)
     most = max(1, round(job.config.max_epochs * job.train_tokens / per_step))
@@ -48,6 +58,25 @@ def fix_steps(job: Job, started: float, stop: Stop) -> None:
     job.config = with_steps(job.config, job.steps, job.world.from_main(planned[1]))
     if job.world.on_main:
         write_text(job.run.config, to_yaml(job.config))
+    progress.note(_measured(costs, time.perf_counter() - began))
+    if job.steps < TIMED_STEPS[1] and job.steps < most:
+        progress.note(_too_short(seconds, used, job.steps))
+
+
+def _measured(costs: Costs, seconds: float) -> str:
+    return (
+        f"measured in {seconds:.1f} s: {costs.step:.3g} s a step, {costs.evaluation:.2g} s an "
+        f"evaluation, {costs.save:.2g} s a save"
+    )
+
+
+def _too_short(seconds: float, used: float, steps: int) -> str:
+    """Return what to tell who gives so little time that hardly anything can be learned in it."""
+    return (
+        f"{seconds / 60:g} minutes leave time for {steps} step{'s' if steps > 1 else ''}: starting "
+        f"and measuring took {used:.1f} of the {seconds:.0f} seconds. Give more minutes, or a "
+        "smaller --size."
+    )
 
 
 def plan(config: TrainConfig, costs: Costs, *, seconds: float, used: float) -> tuple[int, int]:
@@ -68,32 +97,60 @@ def plan(config: TrainConfig, costs: Costs, *, seconds: float, used: float) -> t
     return max(1, int(left / per_step)), evaluations
 
 
-def measure(job: Job, stop: Stop) -> Costs:
-    """Return what a step, an evaluation and a save take; the job's state is as before."""
+def measure(job: Job, stop: Stop, progress: Progress, seconds: float) -> Costs:
+    """Return what a step, an evaluation and a save take; the job's state is as before.
+
+    Takes a small share of the `seconds` that the run has.
+    """
     job.steps = SPAN
     job.initialise()
-    seconds: list[float] = []
-    while job.world.from_main(not (stop.requested or _are_enough(seconds))):
+    steps: list[float] = []
+    while job.world.from_main(not (stop.requested or are_enough(steps, seconds))):
         start = time.perf_counter()
-        take_step(job)
-        seconds.append(time.perf_counter() - start)
-    start = time.perf_counter()
+        try:
+            take_step(job)
+        except NoMemoryError:
+            halve_micro_batch(job, progress)
+            steps.clear()
+            continue
+        steps.append(time.perf_counter() - start)
     evaluation = save = 0.0
     if not job.world.any(stop.requested):
-        job.evaluate()
-        job.sample()
-        evaluation = time.perf_counter() - start
+        evaluation = seconds_of_an_evaluation(job)
         save = seconds_of_a_save(job) if job.world.on_main else 0.0
     job.initialise()
     job.optimizer.load_state({})
     job.state.take(TrainState())
     job.data_seconds = 0.0
-    return Costs(median(seconds[2:] or [0.0]), evaluation, save)
+    return Costs(median(steps[1:] or [0.0]), evaluation, save)
 
 
-def _are_enough(seconds: list[float]) -> bool:
-    """Return whether steps were timed for long enough; the first two are warming up."""
-    return len(seconds) >= 30 or (len(seconds) >= 5 and sum(seconds[2:]) >= 10)
+def are_enough(steps: Sequence[float], seconds: float) -> bool:
+    """Return whether steps were timed for long enough to plan a run of so many seconds.
+
+    The first one warms up: what it takes is not planned with, however long it was.
+    """
+    least, most = TIMED_STEPS
+    if len(steps) <= least:
+        return len(steps) > 1 and sum(steps) >= MOST_OF_MEASURING * seconds
+    enough = min(SHARE_OF_MEASURING * seconds, TIMED_SECONDS)
+    return len(steps) > most or sum(steps[1:]) >= enough
+
+
+def seconds_of_measuring(costs: Costs, seconds: float) -> float:
+    """Return what `measure` takes of a run of so many seconds, from what it will find."""
+    least, most = TIMED_STEPS
+    wanted = min(SHARE_OF_MEASURING * seconds, TIMED_SECONDS) / max(costs.step, 1e-9)
+    timed = min(max(wanted, least), most)
+    return (1 + timed) * costs.step + TIMED_SHARE * costs.evaluation + costs.save
+
+
+def seconds_of_an_evaluation(job: Job) -> float:
+    """Return what an evaluation and its samples take, found by doing a part of them."""
+    start = time.perf_counter()
+    job.evaluate(TIMED_SHARE)
+    job.sample(TIMED_SHARE)
+    return (time.perf_counter() - start) / TIMED_SHARE
 
 
 def seconds_of_a_save(job: Job) -> float:

@@ -1,16 +1,18 @@
 """Muon for the matrices inside blocks, AdamW for everything else; or AdamW for all.
 
-Gradients live end to end in one flat buffer: one sum over ranks, one norm, one multiplication.
+Weights that are treated alike lie end to end in one tensor, and all gradients in one buffer in the
+same order: one sum over ranks, one norm, and a few calls for a step, however many layers there are.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from seedbed.training.config import OptimizerSettings
 
@@ -20,15 +22,11 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al., 2024
 class FlatGradients:
     """All gradients of a model in one buffer, of which each `parameter.grad` is a view."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self._parameters = list(parameters)
-        total = sum(p.numel() for p in self._parameters)
-        self.buffer = torch.zeros(total, device=self._parameters[0].device)
-        start = 0
-        for parameter in self._parameters:
-            end = start + parameter.numel()
-            parameter.grad = self.buffer[start:end].view_as(parameter)
-            start = end
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        total = sum(p.numel() for p in parameters)
+        self.buffer = torch.zeros(total, device=parameters[0].device)
+        for parameter, view in zip(parameters, _views(self.buffer, parameters), strict=True):
+            parameter.grad = view
 
     def clear(self) -> None:
         """Set every gradient to zero."""
@@ -44,41 +42,87 @@ class FlatGradients:
             self.buffer.mul_(factor)
 
 
-class Muon(torch.optim.Optimizer):
+def _end_to_end(tensors: Sequence[Tensor]) -> Tensor:
+    """Return one tensor (numel in all,) with a copy of all of them in turn."""
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+
+
+def _views(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Return the parts of `flat`, in turn, in the shapes of `like`."""
+    parts = flat.split([tensor.numel() for tensor in like])
+    return [part.view_as(tensor) for part, tensor in zip(parts, like, strict=True)]
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), fused: torch's own step.
+
+    Not torch.optim.AdamW, as the base class of torch's optimizers imports the compiler when it is
+    first used: a second at every start, and its memory.
+    """
+
+    def __init__(self, groups: list[dict], *, lr: float, betas: tuple[float, float], eps: float):
+        self.param_groups = [{**group, "lr": lr} for group in groups]
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+        self._constants = {"beta1": betas[0], "beta2": betas[1], "eps": eps, "maximize": False}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Apply the gradients."""
+        for group in self.param_groups:
+            entries = [self._entries(parameter) for parameter in group["params"]]
+            adamw(
+                group["params"],
+                [parameter.grad for parameter in group["params"]],
+                [each["exp_avg"] for each in entries],
+                [each["exp_avg_sq"] for each in entries],
+                [],
+                [each["step"] for each in entries],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                amsgrad=False,
+                fused=True,
+                **self._constants,
+            )
+
+    def _entries(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        if parameter not in self.state:
+            self.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        return self.state[parameter]
+
+
+class Muon:
     """Momentum whose matrices are orthogonalised before they are applied (Jordan et al., 2024).
 
-    Matrices of one shape are orthogonalised together. The step of a matrix is scaled by
+    A parameter is a stack of matrices, (count, rows, columns). Their step is scaled by
     sqrt(max(1, rows / columns)), so that one learning rate serves all shapes; decay is decoupled.
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float
+        self, stacks: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float
     ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(parameters, defaults)
+        rates = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        self.param_groups = [{"params": list(stacks), **rates}]
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
 
     @torch.no_grad()
-    def step(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self) -> None:
         """Apply the gradients."""
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-            for parameter in group["params"]:
-                by_shape[parameter.shape].append(parameter)
-            for shape, parameters in by_shape.items():
-                updates = [self._momentum(p, group["momentum"]) for p in parameters]
-                directions = orthogonalise(torch.stack(updates))
-                scale = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
-                for parameter, direction in zip(parameters, directions, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(direction, alpha=-scale)
+            for stack in group["params"]:
+                direction = orthogonalise(self._momentum(stack, group["momentum"]))
+                rate, (rows, columns) = group["lr"], stack.shape[1:]
+                stack.mul_(1 - rate * group["weight_decay"])
+                stack.add_(direction, alpha=-rate * math.sqrt(max(1.0, rows / columns)))
 
-    def _momentum(self, parameter: nn.Parameter, momentum: float) -> Tensor:
+    def _momentum(self, stack: nn.Parameter, momentum: float) -> Tensor:
         """Return the gradient plus its running average, as Nesterov adds them."""
-        gradient = parameter.grad
+        gradient = stack.grad
         assert gradient is not None
-        state = self.state[parameter]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(parameter)
+        state = self.state.setdefault(stack, {"momentum": torch.zeros_like(stack)})
         average = state["momentum"].lerp_(gradient, 1 - momentum)
         return gradient.lerp(average, momentum)
 
@@ -108,44 +152,70 @@ def _bf16_is_fast(device: torch.device) -> bool:
 
 
 class Optimizer:
-    """The optimizers of one model, stepped together."""
+    """The optimizers of one model, stepped together; `gradients` are what they apply.
+
+    The model's parameters become views of a few tensors, each of what is treated alike.
+    """
 
     def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
         assert settings.learning_rate is not None
         assert settings.beta1 is not None
         assert settings.beta2 is not None
+        assert settings.weight_decay is not None
         matrices, others = split_parameters(model)
-        self._names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
-        self._parts: list[torch.optim.Optimizer] = []
-        decayed = {"params": matrices, "weight_decay": settings.weight_decay}
+        muon = settings.kind == "muon"
         of_embeddings = settings.weight_decay if settings.decay_embeddings else 0.0
+        stacks = list(_by_shape(matrices)) if muon else []
         groups = [
-            {"params": [p for p in others if p.ndim == 2], "weight_decay": of_embeddings},
-            {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+            ([] if muon else matrices, settings.weight_decay),
+            ([p for p in others if p.ndim == 2], of_embeddings),
+            ([p for p in others if p.ndim < 2], 0.0),
         ]
-        if settings.kind == "muon":
+        groups = [(parameters, decay) for parameters, decay in groups if parameters]
+        in_order = [p for part in (*stacks, *(g for g, _ in groups)) for p in part]
+        self.gradients = FlatGradients(in_order)
+        self._names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+        self._members: dict[Tensor, list[nn.Parameter]] = {}  # of what an optimizer steps
+        self._parts: list[Muon | AdamW] = []
+        if muon:
             assert settings.matrix_learning_rate is not None
+            assert settings.momentum is not None
             self._parts.append(
                 Muon(
-                    matrices,
+                    [self._together(stack, stacked=True) for stack in stacks],
                     lr=settings.matrix_learning_rate,
                     momentum=settings.momentum,
                     weight_decay=settings.weight_decay,
                 )
             )
-        else:
-            groups.insert(0, decayed)
         self._parts.append(
-            torch.optim.AdamW(
-                groups,
+            AdamW(
+                [{"params": [self._together(g)], "weight_decay": decay} for g, decay in groups],
                 lr=settings.learning_rate,
                 betas=(settings.beta1, settings.beta2),
                 eps=settings.eps,
-                fused=True,
             )
         )
         for group in self._groups():
             group["peak_lr"] = group["lr"]
+
+    def _together(self, members: list[nn.Parameter], *, stacked: bool = False) -> nn.Parameter:
+        """Return one parameter that holds the members' weights, and of which they become views.
+
+        Its gradient is the part of the buffer where theirs lie.
+        """
+        weights = _end_to_end(members)
+        for member, view in zip(members, _views(weights, members), strict=True):
+            member.data = view
+        shape = (-1, *members[0].shape) if stacked else (-1,)
+        together = nn.Parameter(weights.view(shape))
+        first = members[0].grad
+        assert first is not None
+        start = first.storage_offset()
+        gradient = self.gradients.buffer[start : start + weights.numel()]
+        together.grad = gradient.view(shape)
+        self._members[together] = members
+        return together
 
     def _groups(self) -> list[dict]:
         return [group for part in self._parts for group in part.param_groups]
@@ -160,26 +230,52 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """Return what must be kept to go on exactly: "name/of/parameter:entry" -> tensor."""
         return {
-            f"{self._names[parameter]}:{entry}": tensor
+            f"{self._names[member]}:{entry}": part_of_entry
             for part in self._parts
-            for parameter, entries in part.state.items()
+            for together, entries in part.state.items()
             for entry, tensor in entries.items()
+            for member, part_of_entry in self._split(together, tensor)
         }
+
+    def _split(self, together: Tensor, entry: Tensor) -> Iterable[tuple[nn.Parameter, Tensor]]:
+        """Return each member with its part of an entry; a count of steps is the same for all."""
+        members = self._members[together]
+        if entry.ndim == 0:
+            return [(member, entry) for member in members]
+        return zip(members, _views(entry.flatten(), members), strict=True)
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` returned."""
         for part in self._parts:
             part.state.clear()
-            for group in part.param_groups:
-                for parameter in group["params"]:
-                    prefix = f"{self._names[parameter]}:"
-                    entries = {
-                        key.removeprefix(prefix): tensor
-                        for key, tensor in state.items()
-                        if key.startswith(prefix)
-                    }
-                    if entries:
-                        part.state[parameter] = entries
+        if not state:
+            return
+        for part in self._parts:
+            for together in (p for group in part.param_groups for p in group["params"]):
+                part.state[together] = self._joined(together, state)
+
+    def _joined(self, together: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the entries of one stepped parameter, from those of its members."""
+        names = [self._names[member] for member in self._members[together]]
+        prefix = f"{names[0]}:"
+        entries = [key.removeprefix(prefix) for key in state if key.startswith(prefix)]
+        return {
+            entry: _join([state[f"{name}:{entry}"] for name in names], together)
+            for entry in entries
+        }
+
+
+def _join(parts: list[Tensor], together: Tensor) -> Tensor:
+    if parts[0].ndim == 0:
+        return parts[0]
+    return _end_to_end(parts).view_as(together)
+
+
+def _by_shape(matrices: Iterable[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
+    found: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+    for matrix in matrices:
+        found[matrix.shape].append(matrix)
+    return found.values()
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

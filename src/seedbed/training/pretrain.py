@@ -27,9 +27,10 @@ from seedbed.runs import RunDir, Tracker, open_trackers
 from seedbed.tokenizers.base import SpecialTokens, Tokenizer, bytes_before_text
 from seedbed.training.config import Horizon, TrainConfig
 from seedbed.training.costs import estimate_memory
-from seedbed.training.loop import Job, RunResult, link, restore, run_training
+from seedbed.training.job import Job, RunResult
+from seedbed.training.loop import link, restore, run_training
 from seedbed.training.minutes import fix_steps
-from seedbed.training.optimizers import FlatGradients, Optimizer
+from seedbed.training.optimizers import Optimizer
 from seedbed.training.precision import set_up_precision
 from seedbed.training.resolve import rows_of_a_process
 from seedbed.training.resume import finished_before, resume_or_begin
@@ -38,14 +39,20 @@ from seedbed.training.stopping import stop_signals
 
 
 def train(
-    config: TrainConfig, *, resume: Literal["auto", "never"] = "auto", quiet: bool = False
+    config: TrainConfig,
+    *,
+    resume: Literal["auto", "never"] = "auto",
+    quiet: bool = False,
+    started: float | None = None,
 ) -> RunResult:
     """Train as `config` says, going on where an earlier call of the same stopped.
+
+    Minutes count from `started` (time.perf_counter), or from now.
 
     Raises ConfigError when the run there was asked for differently, CheckpointError when another
     process holds it, DataError when the dataset is not whole or too small.
     """
-    started = time.perf_counter()
+    started = time.perf_counter() if started is None else started
     run = RunDir(config.out)
     world = join_world(config.device)
     dataset = open_dataset(config.data)
@@ -63,7 +70,7 @@ def train(
         with Progress("training", None, unit="step", quiet=quiet) as progress:
             try:
                 _announce(job, progress)
-                fix_steps(job, started, stop)
+                fix_steps(job, started, stop, progress)
                 _announce_steps(job, progress)
                 _go_back(job, progress)
                 return run_training(job, stop, progress)
@@ -117,11 +124,10 @@ def set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: Wo
         tokenizer=dataset.tokenizer,
         train_tokens=dataset.train.num_tokens,
         optimizer=Optimizer(model, config.optimizer),
-        gradients=FlatGradients(model.parameters()),
         loss_sum=loss_sum,
         micro_batches=_batch_function(config, shape, dataset.train, world),
         evaluate=evaluate_function(config, model, dataset),
-        sample=_sample_function(config, model, dataset) if world.on_main else list,
+        sample=_sample_function(config, model, dataset) if world.on_main else lambda _=1.0: [],
         trackers=_trackers(run, config, world),
         peak_flops=measure_matmul_flops(world.device, model.compute_dtype),
         initialise=initialise,
@@ -170,30 +176,34 @@ def fixed_part(shards: TokenShards, tokens: int, special: SpecialTokens) -> list
 
 def evaluate_function(
     config: TrainConfig, model: Transformer, dataset: PreparedDataset
-) -> Callable[[], dict[str, DocumentScores]]:
-    """Return the function that scores a model, as it then is, on the splits that are watched."""
+) -> Callable[..., dict[str, DocumentScores]]:
+    """Return the function that scores a model, as it then is, on the splits that are watched.
+
+    It takes the share of the watched text that shall be scored, by default all of it.
+    """
     special = dataset.tokenizer.special
-    parts = {"val": fixed_part(dataset.val, config.evaluation.tokens, special)}
+    splits = {"val": dataset.val}
     if config.evaluation.train_split:
-        parts["train"] = fixed_part(dataset.train, config.evaluation.tokens, special)
+        splits["train"] = dataset.train
+    watched = {n: fixed_part(s, config.evaluation.tokens, special) for n, s in splits.items()}
     lengths = token_lengths(dataset.tokenizer)
     before = bytes_before_text(dataset.tokenizer)
-    num_bytes = {
-        name: [int(lengths[d].sum()) - before for d in part] for name, part in parts.items()
-    }
 
-    def evaluate() -> dict[str, DocumentScores]:
-        return {
-            name: score_documents(
+    def evaluate(share: float = 1.0) -> dict[str, DocumentScores]:
+        scores: dict[str, DocumentScores] = {}
+        for name, part in watched.items():
+            if share < 1:
+                tokens = math.ceil(share * sum(map(len, part)))
+                part = fixed_part(splits[name], tokens, special)
+            scores[name] = score_documents(
                 model,
                 part,
-                num_bytes[name],
+                [int(lengths[document].sum()) - before for document in part],
                 bos=special.bos,
                 dtype=model.compute_dtype,
                 window=config.window,
             )
-            for name, part in parts.items()
-        }
+        return scores
 
     return evaluate
 
@@ -205,7 +215,8 @@ def token_lengths(tokenizer: Tokenizer) -> np.ndarray:
 
 def _sample_function(
     config: TrainConfig, model: Transformer, dataset: PreparedDataset
-) -> Callable[[], list[dict[str, Any]]]:
+) -> Callable[..., list[dict[str, Any]]]:
+    """Return the function that writes samples; it takes the share of their length, as above."""
     tokenizer = dataset.tokenizer
     prompts = config.samples.prompts
     if prompts is None:
@@ -215,11 +226,12 @@ def _sample_function(
         ]
         prompts = tuple(tokenizer.decode(ids.tolist()) for ids in firsts)
 
-    def sample() -> list[dict[str, Any]]:
-        if config.samples.tokens == 0 or not prompts:
+    def sample(share: float = 1.0) -> list[dict[str, Any]]:
+        tokens = math.ceil(share * config.samples.tokens)
+        if tokens == 0 or not prompts:
             return []
         model.eval()
-        made = generate(model, tokenizer, prompts, max_new_tokens=config.samples.tokens, seed=1)
+        made = generate(model, tokenizer, prompts, max_new_tokens=tokens, seed=1)
         model.train()
         return [{"prompt": g.prompt, "text": g.text, "finished": g.finished} for g in made]
 

@@ -16,7 +16,7 @@ from seedbed.training import defaults
 from seedbed.training.config import Horizon, TrainConfig
 from seedbed.training.precision import choose_precision
 
-EVALUATIONS = 10  # in a run, unless said
+EVALUATIONS = 10  # in a run, at most, unless said
 
 
 def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
@@ -29,8 +29,20 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
     WindowSampler(dataset.train.tokens, _window(config, shape), config.seed)  # checks the size
     tokens = _expected_tokens(config, shape, dataset, world)
     rows, micro = _batch_sizes(config, shape, tokens, world)
-    seconds = tokens * config.flops_per_token(shape) / _nominal_flops(world)
+    horizon = Horizon.parse(config.horizon)
+    if horizon.unit == "steps":
+        tokens = horizon.amount * rows * config.window_in(shape)
+    seconds = tokens / _nominal_rate(config, shape, world)
     compiled = defaults.compile_pays(config.compile, seconds, world.device)
+    per_epoch = dataset.train.num_tokens
+    optimizer = defaults.optimizer_for(
+        config.optimizer,
+        shape.parameters.total,
+        vocab_size=shape.vocab_size,
+        epochs=tokens / per_epoch,
+        steps_per_epoch=per_epoch / (rows * config.window_in(shape)),
+        fresh=config.from_checkpoint is None,
+    )
     resolved = config.model_copy(
         update={
             "model": ModelSettings(
@@ -42,14 +54,22 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
             "device": world.device.type,
             "precision": choose_precision(config.precision, world.device),
             "compile": "on" if compiled else "off",
-            "optimizer": defaults.optimizer_for(config.optimizer, shape.parameters.total),
+            "optimizer": optimizer,
         }
     )
-    horizon = Horizon.parse(config.horizon)
     if horizon.unit == "minutes":
         return resolved
     tokens_per_step = resolved.tokens_per_step(shape)
-    return with_steps(resolved, steps_for(horizon, tokens_per_step, dataset.train.num_tokens))
+    steps = steps_for(horizon, tokens_per_step, per_epoch)
+    evaluated = evaluated_tokens(config, dataset)
+    affordable = defaults.evaluations_for(steps * tokens_per_step, evaluated)
+    return with_steps(resolved, steps, min(EVALUATIONS, affordable))
+
+
+def evaluated_tokens(config: TrainConfig, dataset: PreparedDataset) -> int:
+    """Return how many tokens an evaluation of the run has: as many as asked, where there are."""
+    splits = [dataset.val, dataset.train] if config.evaluation.train_split else [dataset.val]
+    return sum(min(config.evaluation.tokens, split.num_tokens) for split in splits)
 
 
 def _window(config: TrainConfig, shape: ModelConfig) -> int:
@@ -71,8 +91,8 @@ def _batch_sizes(
 ) -> tuple[int, int]:
     """Return the sequences of a step over all ranks, and those computed at a time."""
     context = config.window_in(shape)
-    wanted = defaults.batch_tokens_for(tokens, shape.parameters.total) // context
-    rows = config.batch_size or max(1, wanted // world.size) * world.size
+    wanted = defaults.batch_tokens_for(tokens, shape.parameters.total, shape.d_model)
+    rows = config.batch_size or max(1, wanted // context // world.size) * world.size
     own = rows_of_a_process(rows, world)
     micro = config.micro_batch_size or defaults.micro_batch_for(
         own, context, shape.vocab_size, world.device
@@ -97,8 +117,13 @@ def rows_of_a_process(batch_size: int, world: World) -> int:
     return batch_size // world.size
 
 
-def _nominal_flops(world: World) -> float:
-    return world.size * defaults.nominal_flops(this_machine(), world.device)
+def _nominal_rate(config: TrainConfig, shape: ModelConfig, world: World) -> float:
+    flops = config.flops_per_token(shape)
+    return world.size * defaults.nominal_rate(this_machine(), world.device, flops)
+
+
+def _training_seconds(minutes: float) -> float:
+    return max(60 * minutes - defaults.START_SECONDS, 1.0)
 
 
 def _shape(config: TrainConfig, dataset: PreparedDataset, world: World) -> ModelConfig:
@@ -108,7 +133,8 @@ def _shape(config: TrainConfig, dataset: PreparedDataset, world: World) -> Model
     settings = config.model
     horizon = Horizon.parse(config.horizon)
     if settings.size is None and not settings.shape_is_given and horizon.unit == "minutes":
-        flops = horizon.amount * 60 * _nominal_flops(world)
+        rate = world.size * defaults.nominal_flops(this_machine(), world.device)
+        flops = _training_seconds(horizon.amount) * rate
         parameters = defaults.size_for(
             flops, dataset.train.num_tokens, config.max_epochs, vocab_size
         )
@@ -147,11 +173,11 @@ def _expected_tokens(
     horizon = Horizon.parse(config.horizon)
     per_epoch = dataset.train.num_tokens
     if horizon.unit == "minutes":
-        tokens = horizon.amount * 60 * _nominal_flops(world) / config.flops_per_token(shape)
+        tokens = _training_seconds(horizon.amount) * _nominal_rate(config, shape, world)
         return min(tokens, config.max_epochs * per_epoch)
     if horizon.unit == "steps":
         window = config.window_in(shape)
-        rows = config.batch_size or defaults.TOKENS_PER_STEP // window
+        rows = config.batch_size or max(1, defaults.TOKENS_PER_STEP // window)
         return horizon.amount * rows * window
     return horizon.amount * (per_epoch if horizon.unit == "epochs" else 1)
 

@@ -14,7 +14,7 @@ from seedbed.errors import ConfigError
 from seedbed.files import write_json, write_text
 from seedbed.runs import RunDir
 from seedbed.training.config import Horizon, TrainConfig
-from seedbed.training.loop import RunResult
+from seedbed.training.job import RunResult
 from seedbed.training.resolve import resolve
 
 MAY_CHANGE = (
@@ -70,6 +70,10 @@ def resume_or_begin(
         write_json(run.request, request)
 
 
+# Of what is now left open, and was written into request.json as if it had been asked for.
+_ONCE_DEFAULTS = {"momentum": 0.9, "weight_decay": 0.1}
+
+
 def _asked_before(run: RunDir) -> dict[str, Any] | None:
     """Return what a run was asked for; settings that are newer than it have their defaults.
 
@@ -78,8 +82,11 @@ def _asked_before(run: RunDir) -> dict[str, Any] | None:
     request = run.read_request()
     if not isinstance(request.get("config"), dict):
         return None
-    config = build(TrainConfig, request["config"])
-    return {**request, "config": config.model_dump(mode="json")}
+    config = build(TrainConfig, request["config"]).model_dump(mode="json")
+    for key, default in _ONCE_DEFAULTS.items():
+        if config["optimizer"][key] == default:
+            config["optimizer"][key] = None
+    return {**request, "config": config}
 
 
 def _begin(

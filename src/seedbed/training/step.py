@@ -12,11 +12,16 @@ from torch import Tensor
 
 from seedbed.data.batches import Batch
 from seedbed.distributed import World
+from seedbed.machine import is_out_of_memory
 from seedbed.model.transformer import Transformer
-from seedbed.training.optimizers import FlatGradients, Optimizer
+from seedbed.training.optimizers import Optimizer
 from seedbed.training.precision import LossScale
 
 LossSum = Callable[[Tensor, Tensor], Tensor]  # (inputs, targets) -> summed cross-entropy
+
+
+class NoMemoryError(Exception):
+    """Some process had no memory for its micro-batches. All raise it; the weights are untouched."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,6 @@ def train_step(
     batches: Sequence[Batch],
     *,
     loss_sum: LossSum,
-    gradients: FlatGradients,
     optimizer: Optimizer,
     multiplier: float,
     clip_norm: float | None,
@@ -57,20 +61,26 @@ def train_step(
     The gradient is that of the mean over the target tokens of all micro-batches and ranks, so it
     does not depend on how a batch is cut up. `reseed(i)` is called before micro-batch i, for
     dropout. A step with a loss or gradient that is not finite leaves the weights alone.
+    Raises NoMemoryError in all processes when one runs out of memory.
     """
-    device = world.device
+    device, gradients = world.device, optimizer.gradients
     wide = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
     num_targets = torch.tensor(sum(b.num_targets for b in batches), dtype=wide, device=device)
     share = 1.0 / max(1.0, world.all_sum(num_targets).item())  # of a target in the mean
     scale = loss_scale.value if loss_scale else 1.0
-    mean_loss = torch.zeros((), dtype=wide, device=device)
+    sums = torch.zeros(2, dtype=wide, device=device)  # mean loss, processes without memory
     gradients.clear()
-    for i, batch in enumerate(batches):
-        reseed(i)
-        loss = loss_sum(*batch.to(device).tensors)
-        (loss * (share * scale)).backward()
-        mean_loss += loss.detach().to(wide) * share
-    mean = world.all_sum(mean_loss).item()
+    try:
+        for i, batch in enumerate(batches):
+            reseed(i)
+            sums[0] += _add_gradients(loss_sum, batch.to(device), share * scale).to(wide) * share
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        sums[1] = 1  # the others learn of it where they add up
+    mean, without_memory = world.all_sum(sums).tolist()
+    if without_memory:
+        raise NoMemoryError("there is no memory for a micro-batch")
     world.all_sum(gradients.buffer)
     gradients.scale(1.0 / scale)
     norm = gradients.norm()
@@ -80,3 +90,10 @@ def train_step(
             gradients.scale(clip_norm / norm)
         optimizer.step(multiplier)
     return StepMetrics(mean, norm, finite)
+
+
+def _add_gradients(loss_sum: LossSum, batch: Batch, weight: float) -> Tensor:
+    """Add the gradients of a micro-batch, times `weight`, to what is there; return its loss."""
+    loss = loss_sum(*batch.tensors)
+    (loss * weight).backward()
+    return loss.detach()

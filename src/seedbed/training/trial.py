@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 from seedbed.config import build
 from seedbed.errors import ConfigError
+from seedbed.progress import Progress
 from seedbed.runs import RunDir
 from seedbed.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from seedbed.data.prepared import PreparedDataset
-    from seedbed.training.loop import Job
+    from seedbed.training.job import Job
 
 SECONDS = 8.0  # of timed steps, once two have warmed up
 _MOST_STEPS = 40
@@ -66,6 +67,7 @@ def run_trial(config: TrainConfig, seconds: float, *, started: float) -> Trial:
     from seedbed.data.prepared import open_dataset
     from seedbed.machine import peak_memory
     from seedbed.training.minutes import SPAN, seconds_of_a_save
+    from seedbed.training.resolve import evaluated_tokens
 
     dataset = open_dataset(config.data, verify=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,18 +80,12 @@ def run_trial(config: TrainConfig, seconds: float, *, started: float) -> Trial:
         return Trial(
             starting=starting,
             step=step,
-            evaluation=_time_evaluation(job, _evaluated_tokens(config, dataset)),
+            evaluation=_time_evaluation(job, evaluated_tokens(config, dataset)),
             save=seconds_of_a_save(job),
             memory=peak_memory(),
             timed_steps=timed,
             whole_steps=whole,
         )
-
-
-def _evaluated_tokens(config: TrainConfig, dataset: PreparedDataset) -> int:
-    """Return how many tokens an evaluation of the run has: as many as asked, where there are."""
-    splits = [dataset.val, dataset.train] if config.evaluation.train_split else [dataset.val]
-    return sum(min(config.evaluation.tokens, split.num_tokens) for split in splits)
 
 
 def _set_up(config: TrainConfig, run: RunDir, dataset: PreparedDataset) -> Job:
@@ -105,12 +101,18 @@ def _set_up(config: TrainConfig, run: RunDir, dataset: PreparedDataset) -> Job:
 
 
 def _timed(job: Job) -> float:
-    """Do a step; return its seconds."""
-    from seedbed.training.loop import take_step
+    """Do a step, with fewer sequences at a time where memory runs out; return its seconds."""
+    from seedbed.training.loop import halve_micro_batch, take_step
+    from seedbed.training.step import NoMemoryError
 
-    start = time.perf_counter()
-    take_step(job)
-    return time.perf_counter() - start
+    while True:
+        start = time.perf_counter()
+        try:
+            take_step(job)
+        except NoMemoryError:
+            halve_micro_batch(job, Progress("timing", None, unit="step", quiet=True))
+        else:
+            return time.perf_counter() - start
 
 
 def _time_steps(job: Job, first: float, seconds: float) -> tuple[float, int, bool]:
