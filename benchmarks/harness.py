@@ -318,7 +318,8 @@ class Report:
         peers = [f"nanoGPT {_commit_of(nanogpt)}"] if nanogpt else []
         if self._asked.litgpt:
             peers.append(f"the peers' own environment: {versions(self._asked.litgpt)}")
-        words = [Path(sys.argv[0]).name, *map(str, sys.argv[1:])]
+        places = {str(nanogpt): "PATH", str(self._asked.litgpt): "PYTHON"}  # of this machine alone
+        words = [Path(sys.argv[0]).name, *(places.get(word, word) for word in sys.argv[1:])]
         lines = [
             "**Quick form: tiny sizes, to see that it runs. Its figures mean nothing.**"
             if self._asked.quick
