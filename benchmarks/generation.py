@@ -59,14 +59,18 @@ class Contender:
 
 
 CONTENDERS = [
-    Contender(peer, precision, batch_size)
-    for batch_size in (1, 32)
+    Contender(peer, precision)
     for peer in ("nanoGPT", "transformers", "transformers, static cache", "Seedbed")
+    for precision in ("fp32", "bf16")
+]
+CONTENDERS += [
+    Contender(peer, precision, 32)
+    for peer in ("transformers", "Seedbed")
     for precision in ("fp32", "bf16")
 ]
 # A processor alone has products of 8-bit weights.
 CONTENDERS += [Contender("Seedbed", "int8", batch_size) for batch_size in (1, 32)]
-CONTENDERS += [Contender("Seedbed", p, 1, compiled=True) for p in ("fp32", "bf16", "int8")]
+CONTENDERS += [Contender("Seedbed", "int8", compiled=True)]
 
 
 # --- in the child --------------------------------------------------------------------------------

@@ -339,7 +339,7 @@ def main() -> None:
     if asked.nanogpt is None and None in (asked.target, asked.seconds):
         tell("Nothing to reach: give --nanogpt, a checkout of it, or --target and --seconds.")
         return
-    report = Report("time_to_loss", asked)
+    report = Report("-".join(["time_to_loss", *(asked.task or [])]), asked)
     tasks = QUICK if asked.quick else {name: TASKS[name] for name in asked.task or TASKS}
     report.write(
         "Time to the same loss",

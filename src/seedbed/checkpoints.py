@@ -1,8 +1,9 @@
 """A checkpoint is a Hugging Face model folder plus what training needs to go on.
 
 checkpoints/step-000500/ holds config.json, model.safetensors, generation_config.json,
-tokenizer.json, tokenizer_config.json; training/ with the optimizer's and the loop's state; and
-manifest.json, the size and SHA-256 of each file, written last. latest and best point to such.
+tokenizer.json, tokenizer_config.json, chat_template.jinja; training/ with the optimizer's and the
+loop's state; and manifest.json, the size and SHA-256 of each file, written last. latest and best
+point to such.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from seedbed.errors import CheckpointError
 from seedbed.files import (
+    MANIFEST,
     PARTIAL,
     check_seal,
     flush_to_disk,
@@ -36,6 +38,7 @@ from seedbed.tokenizers.load import load_tokenizer
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "training/optimizer.safetensors"
+ADAPTER = "training/adapter.safetensors"
 STATE = "training/state.json"
 
 
@@ -56,9 +59,10 @@ def save_checkpoint(
     *,
     facts: dict[str, Any],
     optimizer: dict[str, Tensor] | None = None,
+    adapter: dict[str, Tensor] | None = None,
     state: dict[str, Any] | None = None,
 ) -> None:
-    """Write the folder, whole or not at all.
+    """Write the folder, whole or not at all. `adapter`: what LoRA has added to the weights.
 
     Raises CheckpointError when the disk is full or cannot be written; what was there stays.
     """
@@ -77,8 +81,9 @@ def save_checkpoint(
             )
             tokenizer.save(aside)
             if optimizer is not None:
-                copies = {k: v.detach().cpu().clone() for k, v in optimizer.items()}
-                save_file(copies, aside / OPTIMIZER)
+                save_file(_copies(optimizer), aside / OPTIMIZER)
+            if adapter:
+                save_file(_copies(adapter), aside / ADAPTER)
             if state is not None:
                 write_json(aside / STATE, state)
             seal_folder(aside, **facts)
@@ -88,6 +93,11 @@ def save_checkpoint(
             + ("Free some space and run" if _is_full_disk(error) else "Mend that and run")
             + " the same command again."
         ) from error
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the processor: views of one tensor cannot be saved."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def _is_full_disk(error: OSError | SafetensorError) -> bool:
@@ -101,15 +111,19 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Return the model (in evaluation mode) and tokenizer of a checkpoint or run folder.
 
+    Or of a Hugging Face model folder of a stock class that our model computes: nothing says then
+    what its files should hold, so they are taken as they are.
+
     Without `precision` the weights are as they were saved, ready to train on. With auto, fp32, bf16
     or int8 the model is quicker, and to be read from only (`for_inference`). Raises CheckpointError
     when the checkpoint is missing or damaged, ConfigError for a precision that is not there.
     """
     chosen = choose_inference_precision(precision or "auto", torch.device(device))
     folder = find_checkpoint(path)
-    facts = check_seal(folder, error=CheckpointError)
-    config = model_config(read_json(folder / "config.json"))
-    model = Transformer(config)
+    stock = read_json(folder / "config.json")
+    is_ours = "seedbed" in stock or (folder / MANIFEST).is_file()
+    facts = check_seal(folder, error=CheckpointError) if is_ours else {}
+    model = Transformer(model_config(stock))
     load_weights(model, folder)
     model.to(device).eval()
     if precision is not None:
@@ -122,10 +136,13 @@ def load_weights(model: Transformer, folder: Path) -> None:
 
     Raises CheckpointError when they are of another shape.
     """
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing. Weights in other files are not read.")
     try:
-        model.load_state_dict(from_stock(model.config, load_file(folder / WEIGHTS)))
-    except RuntimeError as error:
-        raise CheckpointError(f"{folder / WEIGHTS} does not fit the model: {error}") from None
+        model.load_state_dict(from_stock(model.config, load_file(file)))
+    except (RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{file} does not fit the model: {error}") from None
 
 
 def load_training_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -137,6 +154,12 @@ def load_training_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]
         raise CheckpointError(f"{folder} holds a model only: training cannot go on from it.")
     mapped = load_file(folder / OPTIMIZER)
     return {k: v.clone() for k, v in mapped.items()}, read_json(folder / STATE)
+
+
+def load_saved_adapter(folder: Path) -> dict[str, Tensor]:
+    """Return what LoRA had added to the weights that training began from; {} without LoRA."""
+    file = folder / ADAPTER
+    return {k: v.clone() for k, v in load_file(file).items()} if file.is_file() else {}
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -4,6 +4,7 @@ runs/NAME/
   request.json   the settings as asked for: the same command again must ask the same
   config.yaml    the settings as resolved: a recipe that gives this run again
   env.json  status.json  metrics.jsonl  samples.jsonl  checkpoints/
+  base/  data/   of fine-tuning alone: the weights it began from, and its conversations
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class RunDir:
         self.metrics = path / "metrics.jsonl"
         self.samples = path / "samples.jsonl"
         self.checkpoints = path / "checkpoints"
+        self.base = path / "base"
+        self.data = path / "data"
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the run for this process; the lock goes with the process, however it ends.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chat_models import KNOWN, write_messages
 from seedbed.cli import eval as module
 
 KEYS = [
@@ -175,8 +176,22 @@ def test_prompts_of_a_file_have_no_human_column(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--samples", 2], "`--samples` is for --prompts: give it too"),
+        (["--save-tasks", "x"], "`--save-tasks` is for --tasks: give it too"),
+        (["--tasks", "val", "--top-k", 5], "`--top-k` is not for --tasks"),
+        (["--tasks", "val", "--chat", "val"], "give one"),
+        (["--tasks", "none.txt", "--tasks", "val"], "`none.txt` does not exist"),
+        (["--tasks", "none.txt"], "`--data` is for `--tasks val` or `--tasks train`"),
+        (["--samples", 2], "`--samples` is for --prompts or --chat: give it too"),
         (["--top-k", 0], "`--top-k` is for --prompts"),
+        (["--prompt-words", 5], "`--prompt-words` is for --prompts: give it too"),
+        (["--chat", "val", "--prompt-words", 5], "`--prompt-words` is not for --chat"),
+        (["--chat", "val", "--limit-tokens", 5], "`--limit-tokens` is not for --chat"),
+        (["--chat", "val", "--against", "x"], "`--against` is not for --chat"),
+        (["--chat", "val", "--prompts", "val"], "give one"),
+        (["--chat", "val"], "no conversation with an answer in val"),
+        (["--chat", "x.jsonl"], "`--data` is for `--chat val` or `--chat train`"),
+        (["--split", "both", "--against", "x"], "`--against` compares on one split"),
+        (["--against", "none"], "none does not exist"),
         (["--prompts", "val", "--split", "val"], "`--split` is not for --prompts"),
         (["--prompts", "val", "--text", "x"], "`--text` is not for --prompts"),
         (["--split", "both", "--text", "x"], "`--split` is for a dataset"),
@@ -194,6 +209,140 @@ def test_what_does_not_go_together_is_told(
     assert shown.code == 2
     assert message in shown.err
     assert shown.out == ""
+
+
+# --- --against ------------------------------------------------------------------------------
+
+
+def test_two_checkpoints_are_shown_beside_their_difference(
+    model: Path, data: Path, seedbed: Callable
+) -> None:
+    words = ("eval", model, "--data", data, "--against", model)
+    shown = seedbed(*words)
+    assert shown.code == 0
+    assert "evaluating checkpoint tokens" in shown.err
+    assert "evaluating the other tokens" in shown.err
+    heads = [line for line in shown.out.splitlines() if not line.startswith(" ")]
+    assert heads[:2] == ["checkpoint", "against"]
+    assert heads[2] == "difference       +0.0000 +- 0.0000 bits per byte, +0.0 %"
+    report = json.loads(seedbed(*words, "--json").out)
+    assert list(report) == [
+        "checkpoint",
+        "against",
+        "difference_bits_per_byte",
+        "difference_standard_error",
+        "difference_share",
+    ]
+    assert list(report["checkpoint"]) == list(report["against"]) == KEYS
+
+
+# --- --chat ---------------------------------------------------------------------------------
+
+CHAT_KEYS = [
+    "assistant",
+    "shuffled",
+    "questions",
+    "samples",
+    "max_new_tokens",
+    "seed",
+    "sampling",
+    "answers",
+    "human",
+    "texts",
+]
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Path:
+    return write_messages(tmp_path / "chats.jsonl", KNOWN)
+
+
+def test_json_of_a_chat_has_the_promised_keys(model: Path, chats: Path, seedbed: Callable) -> None:
+    options = ("--samples", 2, "--limit", 3, "--max-new-tokens", 8, "--top-p", 0.5, "--json")
+    shown = seedbed("eval", model, "--chat", chats, *options)
+    assert shown.code == 0
+    report = json.loads(shown.out)
+    assert list(report) == CHAT_KEYS
+    assert list(report["assistant"]) == KEYS
+    assert list(report["shuffled"]) == [
+        "conversations",
+        "own_bits_per_byte",
+        "others_bits_per_byte",
+        "worsening",
+    ]
+    assert list(report["answers"]) == ["texts", "distinct", "exact_match", "token_f1"]
+    assert list(report["answers"]["texts"]) == list(report["human"]) == FIGURES
+    assert (report["questions"], report["samples"], len(report["texts"])) == (3, 2, 6)
+    assert report["sampling"]["top_p"] == 0.5
+    assert report["texts"][0]["messages"] == [{"role": "user", "content": "cat?"}]
+    assert report["texts"][0]["references"] == ["meow"]
+    assert seedbed("eval", model, "--chat", chats, *options).out == shown.out
+
+
+def test_a_chat_is_shown_with_its_figures_and_some_answers(
+    model: Path, chats: Path, seedbed: Callable
+) -> None:
+    shown = seedbed("eval", model, "--chat", chats, "--chat", chats, "--max-new-tokens", 8)
+    assert shown.code == 0
+    lines = shown.out.splitlines()
+    assert "  on             8 conversations, 40 bytes, 50 tokens" in lines
+    assert "first answers, of 8 conversations" in lines
+    asked = "4 questions, an answer for each, 8 tokens at most; temperature 0.8, top-k 50, seed 0"
+    assert asked in lines
+    names = {line[:26].strip() for line in lines[lines.index(asked) : lines.index("---")]}
+    wanted = {"came to an end", "texts that loop", "distinct answers", "exact match", "token F1"}
+    assert wanted <= names
+    assert lines.count("---") == 3
+    assert "cat? | " in shown.out
+    assert "answering answers 4 of 4" in shown.err
+    assert "scoring tokens" in shown.err
+    assert "shuffling tokens" in shown.err
+
+
+# --- --tasks --------------------------------------------------------------------------------
+
+TASK_KEYS = [
+    "items",
+    "groups",
+    "chance",
+    "accuracy",
+    "standard_error",
+    "low",
+    "high",
+    "plain_accuracy",
+]
+TASKS = ["continuation", "last_word", "swapped_words", "shuffled_words", "agreement"]
+
+
+def test_json_of_tasks_has_the_promised_keys_and_saved_ones_score_the_same(
+    model: Path, tmp_path: Path, seedbed: Callable
+) -> None:
+    folder = tmp_path / "tasks"
+    made = ("--tasks", "sample:stories:200", "--limit", 8, "--seed", 2, "--save-tasks", folder)
+    shown = seedbed("eval", model, *made, "--json")
+    assert shown.code == 0
+    report = json.loads(shown.out)["tasks"]
+    assert list(report) == TASKS
+    assert all(list(figures) == TASK_KEYS for figures in report.values())
+    assert report["continuation"]["items"] == 8
+    assert (report["continuation"]["chance"], report["agreement"]["chance"]) == (0.25, 0.5)
+    assert {file.name for file in folder.iterdir()} == {
+        f"{name}.{kind}" for name in TASKS for kind in ("jsonl", "yaml")
+    }
+    again = json.loads(seedbed("eval", model, "--tasks", folder, "--json").out)["tasks"]
+    assert again == report
+
+
+def test_tasks_of_several_sources_are_shown_with_their_names(
+    model: Path, data: Path, seedbed: Callable
+) -> None:
+    sources = ("--tasks", "val", "--tasks", "sample:stories:60", "--limit", 8)
+    shown = seedbed("eval", model, "--data", data, *sources)
+    assert shown.code == 0
+    names = {line.split()[0] for line in shown.out.splitlines()[1:]}
+    assert {"val-swapped_words", "sample-stories-60-continuation"} <= names
+    assert "`val` has text for fewer than 8 items of some" in shown.err
+    assert "choosing tokens" in shown.err
 
 
 def test_progress_shows_each_stage_with_its_rate(

@@ -19,15 +19,22 @@ OPTIONS = {
     "--document-separator --limit-documents --dedup --workers --seed",
     "train": "--data --out --model --size --recipe --from --steps --tokens --epochs --minutes "
     "--precision --compile --seed --checkpoint-every --eval-every --resume --print-config",
+    "finetune": "--data --out --val --val-fraction --method --lora-rank --lora-alpha --beta "
+    "--tokenizer --replay --replay-share --steps --epochs --minutes --learning-rate --precision "
+    "--compile --seed --checkpoint-every --eval-every --resume --json",
     "recipes": "--json",
     "eval": "--data --text --split --limit-tokens --text-field --document-separator --prompts "
-    "--samples --max-new-tokens --temperature --top-k --top-p --seed --limit --device --json",
+    "--chat --against --tasks --save-tasks --samples --max-new-tokens --temperature --top-k "
+    "--top-p --seed --limit --device --json",
     "generate": "--prompt --max-new-tokens --temperature --top-k --top-p --min-p "
     "--repetition-penalty --greedy --samples --seed --stop --device --json",
+    "chat": "--system --prompt --transcript --max-new-tokens --temperature --top-k --top-p --min-p "
+    "--repetition-penalty --seed --device --precision --json",
     "push": "--private --token --message --revision --license --card --evaluate --with-training "
     "--dry-run --json",
     "plot": "--x --y --log-y --smooth --out --json",
     "runs": "--in --sort --json",
+    "describe": "--tokenizer --eval --text-field --document-separator --html --json",
     "tokenizer": "--kinds --vocab-size --size --limit-bytes --text-field --document-separator "
     "--json",
     "doctor": "--data --out --model --size --recipe --from --steps --tokens --epochs --minutes "

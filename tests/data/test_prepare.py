@@ -40,8 +40,9 @@ def test_the_folder_and_the_manifest_hold_what_was_promised(
     prepared: Prepared, story_file: Path, stories: list[str]
 ) -> None:
     dataset = prepared(story_file, tokenizer="bpe", vocab_size=300)
-    names = "train.bin train.idx val.bin val.idx tokenizer.json tokenizer_config.json manifest.json"
-    assert {p.name for p in dataset.folder.iterdir()} == set(names.split())
+    names = ["train.bin", "train.idx", "val.bin", "val.idx", "manifest.json"]
+    names += ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+    assert {p.name for p in dataset.folder.iterdir()} == set(names)
     manifest = dataset.manifest
     assert (manifest["dtype"], manifest["vocab_size"]) == ("uint16", dataset.tokenizer.vocab_size)
     assert manifest["tokenizer"]["fingerprint"] == dataset.tokenizer.fingerprint()

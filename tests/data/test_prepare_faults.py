@@ -268,7 +268,8 @@ def test_a_disk_full_at_any_save_leaves_nothing_that_looks_whole(
 
 # --- damage ---------------------------------------------------------------------------------
 
-FILES = "train.bin train.idx val.bin val.idx tokenizer.json tokenizer_config.json manifest.json"
+FILES = "train.bin train.idx val.bin val.idx tokenizer.json tokenizer_config.json"
+FILES += " chat_template.jinja manifest.json"
 
 
 @pytest.mark.parametrize("name", FILES.split())

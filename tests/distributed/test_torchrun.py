@@ -91,9 +91,9 @@ def test_two_processes_measure_their_minutes_together(data: Path, tmp_path: Path
 WITHOUT_MEMORY = """
 import os, sys, torch
 from seedbed.cli.main import main
-from seedbed.training import pretrain
+from seedbed.training import text_task
 
-make_loss = pretrain.make_loss
+make_loss = text_task.make_loss
 
 def scarce(model):
     whole = make_loss(model)
@@ -105,7 +105,7 @@ def scarce(model):
 
     return loss_sum
 
-pretrain.make_loss = scarce
+text_task.make_loss = scarce
 main(sys.argv[1:])
 """
 

@@ -8,14 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from chat_models import KNOWN, chat_dataset, talk
 from model_shapes import random_model
-from seedbed.checkpoints import save_checkpoint
+from seedbed.checkpoints import load_checkpoint, save_checkpoint
 from seedbed.data.prepare import PrepareConfig, prepare
-from seedbed.data.prepared import PreparedDataset
+from seedbed.data.prepared import PreparedDataset, open_dataset
 from seedbed.errors import ConfigError, DataError
 from seedbed.evaluation import evaluate as module
-from seedbed.evaluation.evaluate import choose_documents, evaluate, evaluate_splits
+from seedbed.evaluation.bits_per_byte import score_documents
+from seedbed.evaluation.chat import score_messages
+from seedbed.evaluation.evaluate import (
+    choose_documents,
+    evaluate,
+    evaluate_against,
+    evaluate_splits,
+)
 from seedbed.runs import RunDir
+from seedbed.statistics import ratio_standard_error
 from seedbed.tokenizers.base import Tokenizer
 from seedbed.tokenizers.simple import CharTokenizer
 
@@ -269,3 +278,113 @@ def test_a_text_without_text_is_refused(model: Path, tmp_path: Path) -> None:
 def test_a_missing_text_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         evaluate(model, text=str(tmp_path / "none.txt"))
+
+
+# --- two checkpoints ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint with other weights and another tokenizer."""
+    tokenizer = CharTokenizer("".join(map(chr, range(32, 127))) + "\n")
+    weights = random_model("gpt2", vocab_size=tokenizer.vocab_size, context_length=64)
+    folder = tmp_path_factory.mktemp("model") / "other"
+    save_checkpoint(folder, weights, tokenizer, facts={})
+    return folder
+
+
+def test_a_model_against_another_is_both_reports_and_their_paired_difference(
+    model: Path, other: Path, bytes_of_stories: PreparedDataset
+) -> None:
+    data = bytes_of_stories.folder
+    both = evaluate_against(model, other, data=data)
+    assert both.checkpoint == evaluate(model, data=data)
+    assert both.against == evaluate(other, data=data)
+    difference = both.checkpoint.bits_per_byte - both.against.bits_per_byte
+    assert both.difference_bits_per_byte == difference
+    assert both.difference_share == pytest.approx(difference / both.against.bits_per_byte)
+    texts = [
+        bytes_of_stories.tokenizer.decode(ids[:-1].tolist())
+        for ids in bytes_of_stories.val.documents()
+    ]
+    bits = []
+    for path in (model, other):
+        loaded = load_checkpoint(path, precision="fp32")
+        ids = [loaded.tokenizer.encode(text) for text in texts]
+        bos = loaded.tokenizer.special.bos
+        scores = score_documents(loaded.model, ids, [len(t.encode()) for t in texts], bos=bos)
+        bits.append(scores.nats / math.log(2))
+    sizes = [len(text.encode()) for text in texts]
+    wanted = ratio_standard_error(bits[0] - bits[1], sizes)
+    assert both.difference_standard_error == pytest.approx(wanted, rel=1e-5)
+    turned = evaluate_against(other, model, data=data)
+    assert turned.difference_bits_per_byte == -difference
+
+
+def test_a_model_against_itself_differs_by_nothing(
+    model: Path, bytes_of_stories: PreparedDataset
+) -> None:
+    stages: list[str] = []
+    data = bytes_of_stories.folder
+    same = evaluate_against(
+        model, model, data=data, progress=lambda name, _done, _total: stages.append(name)
+    )
+    assert same.checkpoint == same.against
+    assert (same.difference_bits_per_byte, same.difference_standard_error) == (0.0, 0.0)
+    assert set(stages) == {"checkpoint", "the other"}
+
+
+def test_any_text_will_do_to_compare_on(model: Path, other: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("A single short document.")
+    both = evaluate_against(model, other, text=str(tmp_path / "one.txt"))
+    assert both.difference_standard_error is None
+    assert both.checkpoint.bytes == both.against.bytes == 24
+    json.dumps(asdict(both), allow_nan=False)
+
+
+# --- conversations --------------------------------------------------------------------------
+
+
+def test_of_conversations_what_the_assistant_says_is_measured(model: Path, tmp_path: Path) -> None:
+    data = chat_dataset(tmp_path / "data", KNOWN[:2], KNOWN[2:])
+    notes: list[str] = []
+    report = evaluate(model, data=data, note=notes.append)
+    loaded = load_checkpoint(model, precision="fp32")
+    scores = score_messages(loaded.model, loaded.tokenizer, KNOWN[2:])
+    assert report.bits_per_byte == pytest.approx(scores.bits_per_byte, rel=1e-6)
+    assert (report.documents, report.bytes, report.tokens) == (2, 12, 15)
+    assert report.baseline_bits_per_byte is None
+    assert len(notes) == 1
+    both = evaluate_splits(model, data=data, note=notes.append)
+    assert both.val == report
+    assert both.train.documents == 2
+    against = evaluate_against(model, model, data=data, note=notes.append)
+    assert against.checkpoint == report
+
+
+def test_of_pairs_of_answers_the_chosen_ones_are_measured(model: Path, tmp_path: Path) -> None:
+    pairs = [KNOWN[0], talk("cat?", "bark"), KNOWN[1], talk("dog?", "moo")]
+    data = chat_dataset(tmp_path / "pairs", KNOWN, pairs, preferences=True)
+    chosen = chat_dataset(tmp_path / "chosen", KNOWN, KNOWN[:2])
+    notes: list[str] = []
+    of_chosen = evaluate(model, data=chosen, note=notes.append)
+    assert evaluate(model, data=data, note=notes.append) == of_chosen
+
+
+def test_a_run_finds_the_conversations_that_it_keeps_even_when_it_was_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat_dataset(tmp_path / "runs" / "a" / "data", KNOWN[:2], KNOWN[2:])
+    dataset = open_dataset(tmp_path / "runs" / "a" / "data")
+    run = run_of(tmp_path, Path("runs/a/data"), dataset)
+    monkeypatch.chdir(tmp_path)
+    wanted = evaluate(run, note=lambda _text: None)
+    assert wanted.documents == 2
+    moved = run.rename(tmp_path / "moved")
+    assert evaluate(moved, note=lambda _text: None) == wanted
+
+
+def test_a_split_without_a_conversation_is_refused(model: Path, tmp_path: Path) -> None:
+    data = chat_dataset(tmp_path / "data", KNOWN, [[]])
+    with pytest.raises(DataError, match=r"val split of .* holds no conversation"):
+        evaluate(model, data=data, note=lambda _text: None)

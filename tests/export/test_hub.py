@@ -19,6 +19,7 @@ from seedbed.export.hub import push
 
 MODEL_FILES = {
     "README.md",
+    "chat_template.jinja",
     "config.json",
     "generation_config.json",
     "model.safetensors",

@@ -138,7 +138,8 @@ def test_no_token_reaches_from_a_word_into_the_next(tokenizer):
 
 def test_saved_tokenizer_loads_as_what_it_was(tokenizer, tmp_path):
     tokenizer.save(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
+    names = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    assert {path.name for path in tmp_path.iterdir()} == names
     loaded = load_tokenizer(tmp_path)
     assert isinstance(loaded, SentencePieceTokenizer)
     assert loaded.fingerprint() == tokenizer.fingerprint()

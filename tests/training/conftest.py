@@ -17,7 +17,7 @@ from torch import Tensor
 from seedbed.config import build
 from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.model.transformer import Transformer
-from seedbed.training import pretrain
+from seedbed.training import pretrain, text_task
 from seedbed.training.config import TrainConfig
 from seedbed.training.job import RunResult
 from seedbed.training.step import LossSum, make_loss
@@ -95,7 +95,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], object]]
 
             return loss_sum
 
-        monkeypatch.setattr(pretrain, "make_loss", make)
+        monkeypatch.setattr(text_task, "make_loss", make)
 
     return install
 

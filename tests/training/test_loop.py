@@ -22,7 +22,7 @@ from seedbed.tokenizers.simple import ByteTokenizer
 from seedbed.training import loop
 from seedbed.training.config import TrainConfig
 from seedbed.training.job import RunResult, TrainState
-from seedbed.training.pretrain import fixed_part
+from seedbed.training.text_task import fixed_part
 
 Trained = Callable[..., RunResult]
 

@@ -18,7 +18,7 @@ from seedbed.distributed import World
 from seedbed.errors import ConfigError
 from seedbed.files import read_json_lines
 from seedbed.model.transformer import Transformer
-from seedbed.training import pretrain
+from seedbed.training import text_task
 from seedbed.training.config import OptimizerSettings
 from seedbed.training.job import RunResult
 from seedbed.training.optimizers import Optimizer
@@ -61,7 +61,7 @@ class Scarcity:
 def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scarcity]:
     def install(rows: int, error: RuntimeError | None = None) -> Scarcity:
         scarcity = Scarcity(rows, error or torch.OutOfMemoryError("CUDA out of memory."))
-        monkeypatch.setattr(pretrain, "make_loss", scarcity.make_loss)
+        monkeypatch.setattr(text_task, "make_loss", scarcity.make_loss)
         return scarcity
 
     return install

@@ -135,7 +135,8 @@ def test_every_choice_is_made(dataset: PreparedDataset) -> None:
     empty = {k for k, v in tree.items() if v is None}
     empty |= {f"{g}.{k}" for g in tree if isinstance(tree[g], dict) for k in tree[g]
               if tree[g][k] is None}  # fmt: skip
-    assert empty == {"from_checkpoint", "model.size", "evaluation.patience", "samples.prompts"}
+    left = {"from_checkpoint", "finetune", "model.size", "evaluation.patience", "samples.prompts"}
+    assert empty == left
     assert "auto" not in (made.device, made.precision, made.compile)
     assert resolved(dataset, horizon="100 steps") == made
 

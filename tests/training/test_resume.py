@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +15,9 @@ from typing import Any
 import pytest
 import torch
 
+from killing import kill_runs
 from seedbed.cli.main import run as run_command
-from seedbed.data.batches import Batch
+from seedbed.data.batches import Batch, WindowSampler
 from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.data.prepared import open_dataset
 from seedbed.distributed import World
@@ -28,45 +27,11 @@ from seedbed.runs import RunDir
 from seedbed.training import loop, minutes, pretrain
 from seedbed.training.config import TrainConfig
 from seedbed.training.job import RunResult
+from seedbed.training.text_task import batch_function
 
 Trained = Callable[..., RunResult]
 Final = Callable[[Path], dict[str, bytes]]
 Start = Callable[..., subprocess.Popen]
-
-# Trains in a process that SIGKILLs itself before or after the n-th call of a function. It forks
-# one child a moment, so that torch is imported once.
-KILLER = """
-import importlib, json, os, signal, sys
-import torch._dynamo  # seconds that each child would spend
-from seedbed.config import build
-from seedbed.training.config import TrainConfig
-from seedbed.training.pretrain import train
-
-def kill_at(module, name, moment, left):
-    place = importlib.import_module(module)
-    original = getattr(place, name)
-    def killing(*args, **options):
-        nonlocal left
-        left -= 1
-        if left == 0 and moment == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*args, **options)
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    setattr(place, name, killing)
-
-torch.set_num_threads(1)
-codes = []
-for settings, moment in json.load(sys.stdin):
-    child = os.fork()
-    if child == 0:
-        kill_at(*moment)
-        train(build(TrainConfig, settings), quiet=True)
-        os._exit(0)
-    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-print(json.dumps(codes))
-"""
 
 MOMENTS = {
     "before the request is written": ("seedbed.training.resume", "write_json", "before", 1),
@@ -93,14 +58,7 @@ def test_resumed_run_matches_uninterrupted_run(
     work = [
         (settings(name).model_dump(mode="json"), MOMENTS[moment]) for moment, name in names.items()
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER],
-        input=json.dumps(work),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout) == [-signal.SIGKILL] * len(MOMENTS), done.stderr
+    kill_runs(work)
     for moment, name in names.items():
         assert trained(name).state == "finished"
         assert final(tmp_path / name) == undisturbed, moment
@@ -464,12 +422,11 @@ def test_resuming_on_more_processes_shares_out_the_same_rows(
     settings: Callable[..., TrainConfig], dataset: Path
 ) -> None:
     config = settings(batch_size=16, micro_batch_size=8)
-    tokens = open_dataset(dataset).train
-    shape = config.model.resolve(vocab_size=300)
+    sampler = WindowSampler(open_dataset(dataset).train.tokens, 32, config.seed)
 
     def rows(size: int) -> list[Batch]:
         worlds = [World(rank=rank, size=size) for rank in range(size)]
-        parts = [pretrain._batch_function(config, shape, tokens, world)(3) for world in worlds]
+        parts = [batch_function(sampler, config, world)(3) for world in worlds]
         return [batch for part in parts for batch in part]
 
     whole = torch.cat([batch.inputs for batch in rows(1)])

@@ -10,7 +10,7 @@ from seedbed.checkpoints import load_checkpoint
 from seedbed.data.prepared import open_dataset
 from seedbed.evaluation.bits_per_byte import score_documents
 from seedbed.training.job import RunResult
-from seedbed.training.pretrain import fixed_part
+from seedbed.training.text_task import fixed_part
 
 BOTH = {"every": 6, "tokens": 500, "train_split": True}
 

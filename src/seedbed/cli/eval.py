@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seedbed.cli.eval_lines import (
+    against_lines,
+    chat_lines,
+    generation_lines,
+    report_lines,
+    splits_lines,
+    tasks_lines,
+)
 from seedbed.cli.output import (
     device_option,
     document_separator_option,
@@ -21,16 +29,25 @@ from seedbed.errors import ConfigError
 from seedbed.progress import Progress
 
 if TYPE_CHECKING:
-    from seedbed.evaluation.evaluate import EvalReport, SplitsReport
-    from seedbed.evaluation.figures import Estimate, TextFigures
+    from seedbed.evaluation.chat_report import ChatReport
+    from seedbed.evaluation.evaluate import AgainstReport, EvalReport, SplitsReport
     from seedbed.evaluation.generations import GenerationReport
+    from seedbed.evaluation.task_report import TasksReport
+    from seedbed.generation.sampling import SamplingSettings
 
-SHOWN_TEXTS = 3
+UNITS = {"writing": "texts", "answering": "answers"}  # of what a stage does, where it is not tokens
 AT_LEAST_ONE = click.IntRange(min=1)
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-LEAVES_ALL = {"repetition_penalty": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-WRITING = ("max_new_tokens", "samples", "seed", "limit", "prompt_words", *SAMPLING)
-PREDICTING = ("text", "split", "text_field", "document_separator")
+PREDICTING, PROMPTS, CHAT, TASKS = "", "--prompts", "--chat", "--tasks"  # kinds of evaluation
+KINDS = {  # that an option is for, where it is not for all
+    **dict.fromkeys(("text", "split", "against"), (PREDICTING,)),
+    **dict.fromkeys(("text_field", "document_separator"), (PREDICTING, TASKS)),
+    **dict.fromkeys(("max_new_tokens", "samples", *SAMPLING), (PROMPTS, CHAT)),
+    **dict.fromkeys(("seed", "limit"), (PROMPTS, CHAT, TASKS)),
+    "save_tasks": (TASKS,),
+    "prompt_words": (PROMPTS,),
+    "limit_tokens": (PREDICTING, PROMPTS),
+}
 
 
 @click.command(
@@ -54,10 +71,37 @@ PREDICTING = ("text", "split", "text_field", "document_separator")
 @text_field_option
 @document_separator_option
 @click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="CHECKPOINT",
+    help="Compare with this one, on the same text. A run of `finetune` keeps what it began from in "
+    "RUN/base: with --data, the text that was trained on, this tells what it has forgotten.",
+)
+@click.option(
     "--prompts",
     metavar="FILE|val|train",
     help="Measure what the model writes after these: a prompt a line; or .jsonl records with "
     "prompt and, where known, reference or references; or the first words of documents of a split.",
+)
+@click.option(
+    "--chat",
+    multiple=True,
+    metavar="SOURCE|val|train",
+    help="Measure how the model converses, on these conversations, or on those of a split; may be "
+    "given several times.",
+)
+@click.option(
+    "--tasks",
+    multiple=True,
+    metavar="SOURCE|val|train",
+    help="Measure how often the model knows how a text goes on, with tasks made of these texts, or "
+    "of a split, or read from a folder of them; may be given several times.",
+)
+@click.option(
+    "--save-tasks",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the tasks to a new folder, which lm-evaluation-harness reads too.",
 )
 @click.option("--samples", type=int, help="Texts for each prompt.  [default: 1]")
 @click.option("--max-new-tokens", type=int, help="[default: 200]")
@@ -66,9 +110,14 @@ PREDICTING = ("text", "split", "text_field", "document_separator")
 @click.option("--top-p", type=float, help="[default: 1.0]")
 @click.option("--min-p", type=float, help="[default: 0.0]")
 @click.option("--repetition-penalty", type=float, help="[default: 1.0]")
-@click.option("--seed", type=int, help="The same seed writes the same texts.  [default: 0]")
 @click.option(
-    "--limit", type=AT_LEAST_ONE, help="Prompts at most.  [default: 100 of a split, all of a file]"
+    "--seed", type=int, help="The same seed gives the same texts and tasks.  [default: 0]"
+)
+@click.option(
+    "--limit",
+    type=AT_LEAST_ONE,
+    help="Prompts at most, or questions, or items of a task.  [default: 100; all of a file of "
+    "prompts; 200 items]",
 )
 @click.option("--prompt-words", type=AT_LEAST_ONE, help="Of a split's prompts.  [default: 16]")
 @device_option
@@ -78,43 +127,77 @@ PREDICTING = ("text", "split", "text_field", "document_separator")
     help="To read the model in; see `seedbed generate`.  [default: fp32]",
 )
 @json_option
-def command(checkpoint: Path, prompts: str | None, as_json: bool, **options: Any) -> None:
+def command(
+    checkpoint: Path,
+    prompts: str | None,
+    chat: tuple[str, ...],
+    tasks: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Measure how well a model predicts a text, or what it writes.
 
     CHECKPOINT is a checkpoint or a run (its best checkpoint). Without --data and --text, the
     dataset that the run was trained on. Bits per byte compare models with any tokenizers; loss and
-    perplexity are per token. The n-gram baseline says what counting bytes alone would reach.
+    perplexity are per token. The n-gram baseline says what counting bytes alone would reach. Of
+    conversations, what the assistant says counts alone.
 
     With --prompts: how long and varied the texts are, how they repeat themselves, and what they
     share with the training text, word for word; with references, also BLEU and chrF, and the same
     figures of the texts that people wrote.
+
+    With --chat: how well the assistant's words are predicted, and how much worse the first answers
+    are after the questions of other conversations; of answers to the first questions, how many end,
+    loop and differ, and how they agree with the answers that are there.
+
+    With --tasks: how often the likelihood of what the author wrote is the highest, among the
+    continuations of other passages, among other words of the text as the last of a sentence, and
+    against the same sentence with words swapped or shuffled, or with was for were and the like.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    _check_mode(given, prompts)
+    _check_kind(given, {PROMPTS: prompts, CHAT: chat, TASKS: tasks})
     with Stages() as stages:
         if prompts is not None:
             texts = _evaluate_generations(checkpoint, prompts, given, stages)
-            result, lines = texts, partial(_generation_lines, texts)
+            result, lines = texts, partial(generation_lines, texts)
+        elif chat:
+            answers = _evaluate_chat(checkpoint, chat, given, stages)
+            result, lines = answers, partial(chat_lines, answers)
+        elif tasks:
+            choices = _evaluate_tasks(checkpoint, tasks, given, stages)
+            result, lines = choices, partial(tasks_lines, choices)
+        elif "against" in given:
+            both = _evaluate_against(checkpoint, given, stages)
+            result, lines = both, partial(against_lines, both)
         elif given.get("split") == "both":
             splits = _evaluate_splits(checkpoint, given, stages)
-            result, lines = splits, partial(_splits_lines, splits)
+            result, lines = splits, partial(splits_lines, splits)
         else:
             report = _evaluate(checkpoint, given, stages)
-            result, lines = report, partial(_lines, report)
+            result, lines = report, partial(report_lines, report)
     print_result(result, as_json, lines)
 
 
-def _check_mode(given: dict[str, Any], prompts: str | None) -> None:
-    """Raise ConfigError for an option of the other kind of evaluation."""
-    for name in PREDICTING if prompts is not None else WRITING:
-        if name in given:
+def _check_kind(given: dict[str, Any], asked: dict[str, str | tuple[str, ...] | None]) -> None:
+    """Raise ConfigError for an option of another kind of evaluation than is asked for."""
+    kinds_asked = [kind for kind, what in asked.items() if what is not None and what != ()]
+    if len(kinds_asked) > 1:
+        raise ConfigError(
+            "`--prompts` is for texts, `--chat` for conversations and `--tasks` for choices: "
+            "give one."
+        )
+    kind = kinds_asked[0] if kinds_asked else PREDICTING
+    for name, kinds in KINDS.items():
+        if name in given and kind not in kinds:
             option = "--" + name.replace("_", "-")
-            where = "not for --prompts" if prompts is not None else "for --prompts: give it too"
+            where = f"not for {kind}" if kind else f"for {' or '.join(kinds)}: give it too"
             raise ConfigError(f"`{option}` is {where}.")
     if "split" in given:
         for name in ("text", "text_field", "document_separator"):
             if name in given:
                 raise ConfigError("`--split` is for a dataset and `--text` for any text: give one.")
+        if given["split"] == "both" and "against" in given:
+            raise ConfigError("`--against` compares on one split: give `--split val` or `train`.")
 
 
 def _evaluate(checkpoint: Path, given: dict[str, Any], stages: Stages) -> EvalReport:
@@ -140,17 +223,55 @@ def _evaluate_splits(checkpoint: Path, given: dict[str, Any], stages: Stages) ->
     )
 
 
+def _evaluate_against(checkpoint: Path, given: dict[str, Any], stages: Stages) -> AgainstReport:
+    from seedbed.evaluation.evaluate import evaluate_against
+
+    return evaluate_against(
+        checkpoint,
+        progress=lambda name, done, total: stages.show(f"evaluating {name}", done, total),
+        note=stages.note,
+        **given,
+    )
+
+
 def _evaluate_generations(
     checkpoint: Path, prompts: str, given: dict[str, Any], stages: Stages
 ) -> GenerationReport:
-    from seedbed.config import build
     from seedbed.evaluation.generations import evaluate_generations
-    from seedbed.generation.sampling import SamplingSettings
 
-    sampling = build(SamplingSettings, {n: given.pop(n) for n in SAMPLING if n in given})
+    sampling = _take_sampling(given)
     return evaluate_generations(
         checkpoint, prompts, sampling=sampling, progress=stages.show, note=stages.note, **given
     )
+
+
+def _evaluate_chat(
+    checkpoint: Path, sources: tuple[str, ...], given: dict[str, Any], stages: Stages
+) -> ChatReport:
+    from seedbed.evaluation.chat_report import evaluate_chat
+
+    sampling = _take_sampling(given)
+    return evaluate_chat(
+        checkpoint, sources, sampling=sampling, progress=stages.show, note=stages.note, **given
+    )
+
+
+def _evaluate_tasks(
+    checkpoint: Path, sources: tuple[str, ...], given: dict[str, Any], stages: Stages
+) -> TasksReport:
+    from seedbed.evaluation.task_report import evaluate_tasks
+
+    save = given.pop("save_tasks", None)
+    return evaluate_tasks(
+        checkpoint, sources, save=save, progress=stages.show, note=stages.note, **given
+    )
+
+
+def _take_sampling(given: dict[str, Any]) -> SamplingSettings:
+    from seedbed.config import build
+    from seedbed.generation.sampling import SamplingSettings
+
+    return build(SamplingSettings, {n: given.pop(n) for n in SAMPLING if n in given})
 
 
 class Stages(ExitStack):
@@ -166,7 +287,7 @@ class Stages(ExitStack):
         now = monotonic()
         if name != self._name:
             self.close()
-            unit = "texts" if name == "writing" else "tokens"
+            unit = UNITS.get(name, "tokens")
             self._progress = self.enter_context(Progress(name, total, unit=unit))
             self._name, self._start = name, (now, done)
         start, first = self._start
@@ -177,102 +298,3 @@ class Stages(ExitStack):
     def note(self, text: str) -> None:
         """Show a line that stays."""
         self._progress.note(text)
-
-
-# --- for a person ---------------------------------------------------------------------------
-
-
-def _lines(report: EvalReport) -> list[str]:
-    lines = [
-        f"bits per byte  {report.bits_per_byte:.4f}{_error(report.standard_error, '.4f')}",
-        f"loss           {report.loss:.4f} nats per token",
-        f"perplexity     {report.perplexity:.2f} per token",
-        f"on             {report.documents:,} documents, {report.bytes:,} bytes, "
-        f"{report.tokens:,} tokens",
-    ]
-    if report.baseline_bits_per_byte is not None:
-        lines.append(f"baseline       {report.baseline_bits_per_byte:.4f} (byte n-grams)")
-    return lines
-
-
-def _splits_lines(report: SplitsReport) -> list[str]:
-    gap = f"{report.gap_bits_per_byte:+.4f}{_error(report.gap_standard_error, '.4f')}"
-    return [
-        "validation",
-        *("  " + line for line in _lines(report.val)),
-        "training",
-        *("  " + line for line in _lines(report.train)),
-        f"gap              {gap} bits per byte, {report.gap_loss:+.4f} nats per token",
-    ]
-
-
-def _generation_lines(report: GenerationReport) -> list[str]:
-    sampling = ", ".join(
-        f"{name.replace('_', '-')} {value:g}"
-        for name, value in report.sampling.items()
-        if value is not None and value != LEAVES_ALL.get(name)
-    )
-    texts = f"{report.samples} texts for each" if report.samples > 1 else "a text for each"
-    lines = [
-        f"{report.prompts:,} prompts, {texts}, {report.max_new_tokens:,} tokens at most; "
-        f"{sampling}, seed {report.seed}",
-        "",
-        *_table(report),
-    ]
-    for name, score in (("BLEU", report.bleu), ("chrF", report.chrf)):
-        if score:
-            value = f"{score.value:.1f}{_error(score.standard_error, '.1f')}"
-            lines.append(f"{name:26}{value}  {score.signature}")
-    if report.training_tokens is not None:
-        lines.append(f"{'copies looked for in':26}{report.training_tokens:,} training tokens")
-    for text in report.texts[:SHOWN_TEXTS]:
-        lines += ["", "---", "", *f"{text.prompt} | {text.text.lstrip(' ')}".split("\n")]
-    return lines
-
-
-def _table(report: GenerationReport) -> list[str]:
-    """Return a line for each figure: of the generated texts, and of people's beside it."""
-    columns = [_column(report.generated, report.copied_run)]
-    head = f"{'':26}generated"
-    if report.human:
-        columns.append(_column(report.human, report.copied_run))
-        head = f"{'':26}{'generated':20}human"
-    rows = zip(*(column.values() for column in columns), strict=False)
-    named = zip(columns[0], rows, strict=True)
-    return [head, *(f"{n:26}" + "".join(f"{c:20}" for c in row).rstrip() for n, row in named)]
-
-
-def _column(figures: TextFigures, copied_run: int) -> dict[str, str]:
-    """Return the figures of some texts by what a person calls them."""
-    low, middle, high = figures.word_quantiles
-    column = {
-        "words a text": _shown(figures.words, ".1f"),
-        "  at 10, 50 and 90 %": f"{low:.0f}, {middle:.0f}, {high:.0f}",
-        "tokens a text": _shown(figures.tokens, ".1f"),
-        "came to an end": _percent(figures.finished),
-    }
-    column |= {f"distinct-{n}": _shown(e, ".3f") for n, e in enumerate(figures.distinct, start=1)}
-    column["repeated 4-grams"] = _percent(figures.repetition)
-    column["texts that loop"] = _percent(figures.loops)
-    if figures.copies:
-        column["longest copy, words"] = _shown(figures.copies.longest, ".1f")
-        column["  in any text"] = f"{figures.copies.longest_of_all:,}"
-        column[f"in copies of {copied_run}+ words"] = _percent(figures.copies.share)
-    return column
-
-
-def _shown(estimate: Estimate, form: str) -> str:
-    if estimate.value is None:
-        return "-"
-    return f"{estimate.value:{form}}{_error(estimate.standard_error, form)}"
-
-
-def _percent(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "-"
-    error = estimate.standard_error
-    return f"{100 * estimate.value:.1f}{_error(error and 100 * error, '.1f')} %"
-
-
-def _error(standard_error: float | None, form: str) -> str:
-    return "" if standard_error is None else f" +- {standard_error:{form}}"

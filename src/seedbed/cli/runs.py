@@ -100,7 +100,7 @@ def _list(runs: list[RunSummary], folder: Path) -> list[str]:
             str(run.run),
             run.state,
             short_count(run.parameters),
-            run.data.name if run.data else "-",
+            _name_of_data(run),
             _progress(run),
             _figure(run.best_bits_per_byte, 4),
             _figure(run.best_loss, 4),
@@ -234,6 +234,12 @@ def _model(details: RunDetails) -> str:
         f"{_figure(details.summary.parameters, 0)} parameters, {shape['preset']}: "
         f"{shape['num_layers']} layers, {shape['d_model']} wide, context {shape['context_length']}"
     )
+
+
+def _name_of_data(run: RunSummary) -> str:
+    if run.data is None:
+        return "-"
+    return "conversations" if run.data == run.run / "data" else run.data.name
 
 
 def _data(details: RunDetails) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 UNITS = ("steps", "tokens", "epochs", "minutes")
-
+SETTING_OF_OPTION = {
+    "compile_": "compile",
+    "checkpoint_every": "checkpoint.every",
+    "eval_every": "evaluation.every",
+}
 
 SETTINGS = (
     click.option("--data", type=click.Path(), help="Prepared dataset."),
@@ -99,13 +103,12 @@ def command(
         result = train(config, resume=resume, started=started)
     except DivergedError as error:
         raise click.ClickException(str(error)) from None
-    print_result(result, as_json, lambda: _lines(result))
+    print_result(result, as_json, lambda: result_lines(result))
     return STOPPED if result.state == "stopped" else 0
 
 
 def layers(settings: tuple[str, ...], options: dict[str, Any]) -> list[Tree]:
     """Return the settings of the recipe, of the options, and of KEY=VALUE words."""
-    from decimal import Decimal
     from pathlib import Path
 
     from seedbed.config import merge, parse_overrides
@@ -114,26 +117,39 @@ def layers(settings: tuple[str, ...], options: dict[str, Any]) -> list[Tree]:
 
     given: Tree = {key: value for key, value in options.items() if value is not None}
     recipe = recipe_settings(given.pop("recipe")) if "recipe" in given else {}
-    asked = [unit for unit in UNITS if unit in given]
-    if len(asked) > 1:
-        raise ConfigError(f"--{asked[0]} and --{asked[1]} both say how long to train: give one.")
-    tree: Tree = {}
-    for unit in asked:
-        tree["horizon"] = f"{Decimal(str(given.pop(unit))).normalize():f} {unit}"  # no exponent
-    tree = merge(tree, _model(given.pop("model", None), given.pop("size", None)))
-    renamed = {
-        "compile_": ("compile",),
-        "checkpoint_every": ("checkpoint", "every"),
-        "eval_every": ("evaluation", "every"),
-    }
-    for key, value in given.items():
-        *groups, last = renamed.get(key, (key,))
-        tree = merge(tree, {groups[0]: {last: value}} if groups else {last: value})
+    model = _model(given.pop("model", None), given.pop("size", None))
+    tree = merge(model, tree_of(given, SETTING_OF_OPTION))
     overrides = parse_overrides(settings)
     data = merge(recipe, tree, overrides).get("data")
     if data is None:
         raise ConfigError("`--data` is missing: a folder that `seedbed prepare` made.")
     return [{"out": str(Path("runs") / Path(str(data)).name)}, recipe, tree, overrides]
+
+
+def tree_of(given: dict[str, Any], setting_of_option: Mapping[str, str]) -> Tree:
+    """Return the settings that options give, which have the option's name unless another is told.
+
+    How long to train is said in one of UNITS.
+    """
+    from decimal import Decimal
+
+    from seedbed.config import merge
+    from seedbed.errors import ConfigError
+
+    asked = [unit for unit in UNITS if unit in given]
+    if len(asked) > 1:
+        raise ConfigError(f"--{asked[0]} and --{asked[1]} both say how long to train: give one.")
+    tree: Tree = {}
+    for option, value in given.items():
+        if option in UNITS:
+            tree["horizon"] = f"{Decimal(str(value)).normalize():f} {option}"  # no exponent
+        else:
+            *groups, last = setting_of_option.get(option, option).split(".")
+            setting: Tree = {last: value}
+            for group in reversed(groups):
+                setting = {group: setting}
+            tree = merge(tree, setting)
+    return tree
 
 
 def _model(model: str | None, size: str | None) -> Tree:
@@ -165,7 +181,8 @@ def _resolved(config: Any) -> str:
     return to_yaml(resolve(config, dataset, join_world(config.device)))
 
 
-def _lines(result: RunResult) -> list[str]:
+def result_lines(result: RunResult) -> list[str]:
+    """Return what a person is told of how a run ended."""
     words = {
         "finished": f"finished after {result.step:,} steps",
         "stopped": f"stopped at step {result.step:,}; the same command goes on from there",

@@ -5,8 +5,8 @@ Resuming, splitting over ranks and accumulating micro-batches all fall out of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -18,33 +18,38 @@ from seedbed.errors import DataError
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids and what should follow each; -100 where nothing is asked."""
+    """Token ids and what should follow each; -100 where nothing is asked.
+
+    Rows that hold several documents say which token is of which: none sees another.
+    """
 
     inputs: Tensor  # (batch, time), int64
     targets: Tensor  # (batch, time), int64
+    documents: Tensor | None = None  # (batch, time), int64: 0, 1, ... along a row; -1 is padding
 
     @property
     def num_targets(self) -> int:
         """How many tokens are predicted."""
         return int((self.targets != -100).sum())
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> Self:
         """Return this batch on `device`."""
         if device.type == "cuda":
-            return Batch(*(t.pin_memory().to(device, non_blocking=True) for t in self.tensors))
-        return Batch(*(t.to(device) for t in self.tensors))
+            return type(self)(*(t.pin_memory().to(device, non_blocking=True) for t in self.tensors))
+        return type(self)(*(t.to(device) for t in self.tensors))
 
-    def pieces(self, rows: int) -> list[Batch]:
+    def pieces(self, rows: int) -> list[Self]:
         """Return this batch in pieces of `rows` sequences, the last of which may have fewer."""
         return [
-            Batch(self.inputs[first : first + rows], self.targets[first : first + rows])
+            type(self)(*(t[first : first + rows] for t in self.tensors))
             for first in range(0, len(self.inputs), rows)
         ]
 
     @property
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets."""
-        return self.inputs, self.targets
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that there is, in the order of the fields."""
+        found = (getattr(self, field.name) for field in fields(self))
+        return tuple(tensor for tensor in found if tensor is not None)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 A SOURCE is a file, a folder or a glob, here (local_files.py) or at an address such as `s3://...`
 (remote.py); or a name with a scheme, such as `sample:stories`. To add a scheme, add a line to
-SCHEMES; kinds of files and compressions are in formats.py.
+SCHEMES; kinds of files and compressions are in formats.py. Conversations come from the same
+sources, through conversations.py.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from seedbed.data.local_files import local_files
 from seedbed.data.nanogpt import nanogpt_tokens
 from seedbed.data.pieces import Part, Piece, ReadOptions, Source
 from seedbed.data.remote import is_remote, remote_files
+from seedbed.data.sample_chats import as_json, sample_chats
 from seedbed.data.samples import sample_stories
 from seedbed.errors import DataError
 
 FEWEST_DOCUMENTS = 50  # a source with fewer is cut into blocks
 BLOCK_CHARACTERS = 4096
 SAMPLE_STORIES = 15_000
+SAMPLE_CHATS = 300
 
 # Where a block may end, best first: a blank line, a line, a sentence, a word.
 _ENDS = tuple(re.compile(p) for p in (r"\n[^\S\n]*\n\s*", r"\n", r"[.!?]\W?\s", r"\s"))
@@ -180,22 +183,33 @@ def _find_source(name: str) -> Source:
 
 
 def _sample(rest: str) -> Part:
-    """Return the stories that Seedbed makes up: `stories` or `stories:COUNT`."""
+    """Return what Seedbed makes up: `stories` or `chats`, and `:COUNT` of them."""
     kind, _, count = rest.partition(":")
-    if kind != "stories" or (count and not count.isdecimal()):
+    if kind not in _SAMPLES or (count and not count.isdecimal()):
         raise DataError(
             f"SOURCE `sample:{rest}` is unknown. There is `sample:stories`, and "
-            f"`sample:stories:COUNT` ({SAMPLE_STORIES:,} without a count)."
+            f"`sample:stories:COUNT` ({SAMPLE_STORIES:,} without a count); and `sample:chats`, "
+            f"`sample:chats:COUNT` ({SAMPLE_CHATS:,}), for conversations."
         )
-    number = int(count) if count else SAMPLE_STORIES
-    return Part(f"sample:{rest}", 0, 0, partial(_sample_pieces, number))
+    usual, pieces = _SAMPLES[kind]
+    return Part(f"sample:{rest}", 0, 0, partial(pieces, int(count) if count else usual))
 
 
-def _sample_pieces(count: int, options: ReadOptions, drops: Drops) -> Iterator[Piece]:
+def _story_pieces(count: int, options: ReadOptions, drops: Drops) -> Iterator[Piece]:
     del drops
     stories = sample_stories(count, seed=options.seed)
     return (Piece(text, number, last=True) for number, text in enumerate(stories, start=1))
 
+
+def _chat_pieces(count: int, options: ReadOptions, drops: Drops) -> Iterator[Piece]:
+    """Yield conversations as records; or as plain text, where no role is told."""
+    del drops
+    for number, chat in enumerate(sample_chats(count, seed=options.seed), start=1):
+        said = "\n\n".join(message.content for message in chat.messages)
+        yield Piece(as_json(chat) if options.records else said, number, last=True)
+
+
+_SAMPLES = {"stories": (SAMPLE_STORIES, _story_pieces), "chats": (SAMPLE_CHATS, _chat_pieces)}
 
 # To add a kind of source, add a line: what follows the colon of its name, to its text.
 SCHEMES: dict[str, Callable[[str], Part]] = {

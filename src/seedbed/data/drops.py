@@ -17,6 +17,17 @@ REPETITIVE = "repetitive"
 OTHER_LANGUAGE = "other language"
 IN_VALIDATION = "also in the validation source"
 
+# Of conversations.
+NOT_A_CONVERSATION = "no conversation"
+UNKNOWN_ROLE = "unknown role"
+NOT_TEXT = "content that is not text"
+LATE_SYSTEM = "system message that is not first"
+NO_ANSWER = "no assistant turn after a user's"
+NOT_A_PAIR = "no pair of answers"
+EMPTY_TURN = "empty turn left out"
+ASSISTANT_FIRST = "assistant turn before the first user turn left out"
+UNANSWERED = "last turn without an answer left out"
+
 
 @dataclass
 class Drops:

@@ -102,6 +102,17 @@ def is_in(text: str, languages: Iterable[str]) -> bool:
     return sum(float(shares[code]) for code in wanted) >= _LEAST_PROBABILITY
 
 
+def language_of(text: str) -> str | None:
+    """Return the code of the likeliest language of a text, or None where it is too short to tell.
+
+    Raises DataError without py3langid.
+    """
+    start = text[:_LANGUAGE_CHARACTERS]
+    if sum(map(str.isalpha, start)) < FEWEST_LETTERS:
+        return None
+    return _identifier().classify(start)[0]
+
+
 @cache
 def _known_codes(languages: tuple[str, ...]) -> tuple[str, ...]:
     known: list[str] = _identifier().labels

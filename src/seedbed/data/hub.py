@@ -102,8 +102,8 @@ def _look_up(rest: str, path: str, revision: str | None, chosen: list[str]) -> _
 
 def _read(dataset: _Dataset, options: ReadOptions, drops: Drops) -> Iterator[Piece]:
     """Yield a document for each row."""
-    rest, field = dataset.source.removeprefix("hf:"), options.text_field
-    records = Records(dataset.source, field, drops)
+    rest = dataset.source.removeprefix("hf:")
+    records = Records(dataset.source, options, drops)
     with _explained(rest):
         rows: Any = _library(rest).load_dataset(
             dataset.path,
@@ -113,10 +113,8 @@ def _read(dataset: _Dataset, options: ReadOptions, drops: Drops) -> Iterator[Pie
             streaming=True,
         )
         columns: list[str] | None = rows.column_names
-    if columns is not None and field not in columns:
-        records.refuse_columns(columns)
     if columns is not None:
-        rows = rows.select_columns([field])
+        rows = rows.select_columns(records.wanted_columns(columns))
     for number, row in enumerate(_each(rows, rest), start=1):
         text = records.text_of(row, number)
         if text is not None:

@@ -16,33 +16,45 @@ document kept, beside at most 100 MB for the latest 65,536.
 from __future__ import annotations
 
 import importlib
-import re
-import zlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seedbed.data.seen_hashes import SeenHashes
+from seedbed.data.word_runs import Hashes, random_odd, run_hashes, word_codes
 from seedbed.errors import DataError
 
-_BANDS, _ROWS = 16, 8
+BANDS = 16
+_ROWS = 8
 _RUN = 5  # words
-THRESHOLD = round((1 / _BANDS) ** (1 / _ROWS), 2)  # the similarity for which b s^r = 1
+THRESHOLD = round((1 / BANDS) ** (1 / _ROWS), 2)  # the similarity for which b s^r = 1
 _AT_ONCE = 1024  # runs hashed together
-_WORD = re.compile(r"\w+")
-
-Hashes = NDArray[np.uint64]
+_BAND_FACTORS = random_odd(_ROWS, seed=3)
 
 
-def _random_odd(count: int, seed: int) -> Hashes:
-    return np.random.default_rng(seed).integers(0, 1 << 63, count, np.uint64) * np.uint64(
-        2
-    ) + np.uint64(1)
+class Sketcher:
+    """Sketches documents: those that agree in a whole band are near duplicates.
 
+    Raises DataError when datasketch is not installed.
+    """
 
-_BAND_FACTORS = _random_odd(_ROWS, seed=3)
-_RUN_FACTORS = _random_odd(_RUN, seed=4)
+    def __init__(self) -> None:
+        try:
+            minhash = importlib.import_module("datasketch").MinHash
+        except ImportError:
+            raise DataError(
+                "Near duplicates need datasketch: pip install 'seedbed[data]'"
+            ) from None
+        self._empty: Any = minhash(BANDS * _ROWS, seed=1, hashfunc=int)  # runs are hashed already
+
+    def bands(self, codes: Hashes) -> Hashes:
+        """Return a hash for each of the 16 bands of the 128 minima of a text's word codes."""
+        runs = np.unique(run_hashes(codes, _RUN) >> np.uint64(32)).tolist()
+        sketch = self._empty.copy()
+        for start in range(0, len(runs), _AT_ONCE):
+            sketch.update_batch(runs[start : start + _AT_ONCE])
+        minima: Hashes = sketch.hashvalues.astype(np.uint64).reshape(BANDS, _ROWS)
+        return (minima * _BAND_FACTORS).sum(axis=1, dtype=np.uint64)
 
 
 class NearDuplicates:
@@ -57,38 +69,14 @@ class NearDuplicates:
     """
 
     def __init__(self) -> None:
-        try:
-            minhash = importlib.import_module("datasketch").MinHash
-        except ImportError:
-            raise DataError("--dedup near needs datasketch: pip install 'seedbed[data]'") from None
-        self._empty: Any = minhash(_BANDS * _ROWS, seed=1, hashfunc=int)  # runs are hashed already
-        self._seen = [SeenHashes() for _ in range(_BANDS)]
+        self._sketcher = Sketcher()
+        self._seen = [SeenHashes() for _ in range(BANDS)]
 
     def add(self, text: str) -> bool:
         """Return whether no earlier document is nearly this one; if so, remember it."""
-        bands = self._bands_of(text)
+        bands: list[int] = self._sketcher.bands(word_codes(text)).tolist()
         if any(band in seen for band, seen in zip(bands, self._seen, strict=True)):
             return False
         for band, seen in zip(bands, self._seen, strict=True):
             seen.add(band)
         return True
-
-    def _bands_of(self, text: str) -> list[int]:
-        """Return a hash for each of the 16 bands of the text's 128 minima."""
-        runs = _runs(text)
-        sketch = self._empty.copy()
-        for start in range(0, len(runs), _AT_ONCE):
-            sketch.update_batch(runs[start : start + _AT_ONCE])
-        minima: Hashes = sketch.hashvalues.astype(np.uint64).reshape(_BANDS, _ROWS)
-        return (minima * _BAND_FACTORS).sum(axis=1, dtype=np.uint64).tolist()
-
-
-def _runs(text: str) -> list[int]:
-    """Return 32 bits for each run of five words, letter case and punctuation left aside."""
-    words = _WORD.findall(text.lower()) or [text]
-    codes = np.array([zlib.crc32(w.encode("utf-8", "replace")) for w in words], np.uint64)
-    count = max(1, codes.size - _RUN + 1)
-    runs = np.zeros(count, np.uint64)
-    for offset in range(min(_RUN, codes.size)):
-        runs += codes[offset : offset + count] * _RUN_FACTORS[offset]
-    return np.unique(runs >> np.uint64(32)).tolist()

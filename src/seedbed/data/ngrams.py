@@ -92,8 +92,8 @@ def measure_baseline(
     Counts at most 8 MB of the training documents, scores at most 0.5 MB of the validation
     documents. Ends of documents are not scored.
     """
-    training = _at_most(training, MAX_TRAINING_BYTES)
-    validation = _at_most(validation, MAX_VALIDATION_BYTES)
+    training = first_bytes(training, MAX_TRAINING_BYTES)
+    validation = first_bytes(validation, MAX_VALIDATION_BYTES)
     scored = sum(map(len, validation))
     bits = ByteNgrams(training).bits(validation)
     return {
@@ -104,7 +104,7 @@ def measure_baseline(
     }
 
 
-def _at_most(documents: Sequence[bytes], size: int) -> list[bytes]:
+def first_bytes(documents: Sequence[bytes], size: int) -> list[bytes]:
     """Return the first documents that have `size` bytes together, the last one cut."""
     taken: list[bytes] = []
     for document in documents:

@@ -26,6 +26,7 @@ class ReadOptions:
     text_field: str = "text"
     separator: str | None = None  # None: lines that hold nothing but <|endoftext|>
     seed: int = 0  # for generated sources
+    records: bool = False  # give whole records, as JSON, not the text in their text field
 
 
 @dataclass(frozen=True)

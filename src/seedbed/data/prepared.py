@@ -32,9 +32,12 @@ class PreparedDataset:
         return self.manifest["checksum"]
 
     @property
-    def baseline_bits_per_byte(self) -> float:
-        """Return what the byte n-gram model reaches on the validation text."""
-        return self.manifest["baseline"]["bits_per_byte"]
+    def baseline_bits_per_byte(self) -> float | None:
+        """Return what the byte n-gram model reaches on the validation text; None for conversations.
+
+        It is not measured on what the assistant says alone.
+        """
+        return self.manifest["baseline"]["bits_per_byte"] if "baseline" in self.manifest else None
 
 
 def open_dataset(folder: Path, *, verify: bool = True) -> PreparedDataset:

@@ -1,4 +1,7 @@
-"""JSON to pieces of documents: a record of a file is a document, when it has the text field."""
+"""JSON to pieces of documents: a record of a file is a document, when it has the text field.
+
+With `ReadOptions.records`, any record is one, and its text is the whole of it as JSON.
+"""
 
 # pyright: strict
 
@@ -6,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, NoReturn, cast
 
 from seedbed.data.drops import MALFORMED, NO_TEXT, Drops
 from seedbed.data.pieces import Piece, ReadOptions
@@ -19,21 +22,18 @@ _ALL_BAD = 10  # records: when the first ones all lack text, the file is not wha
 _LONGEST_NAME = 40  # characters of a field's name, in a message
 
 
-class Records:
-    """Takes the text out of records; raises when records without text are the rule."""
+class RecordCount:
+    """Counts which records of a file are of use; raises when those of no use are the rule."""
 
-    def __init__(self, name: str, field: str, drops: Drops) -> None:
-        self._name, self._field, self._drops = name, field, drops
+    def __init__(self, name: str, drops: Drops, *, lacking: str) -> None:
+        self._name, self._drops = name, drops
+        self._lacking = lacking  # what is said of records of no use
         self._good = self._bad = 0
         self._first_problem = ""
 
-    def text_of(self, record: object, line: int) -> str | None:
-        """Return the record's text, or None when it has none, which is counted."""
-        value = cast("dict[str, object]", record).get(self._field) if _is_object(record) else record
-        if isinstance(value, str):
-            self._good += 1
-            return value
-        return self.skip(NO_TEXT, line, self._describe(record, value))
+    def keep(self) -> None:
+        """Count a record of use."""
+        self._good += 1
 
     def skip(self, reason: str, line: int, problem: str) -> None:
         """Count a record left out. Raises DataError when the first records all were."""
@@ -41,34 +41,58 @@ class Records:
         self._first_problem = self._first_problem or f"{self._name} line {line:,}: {problem}"
         self._drops.add(reason, f"{self._name} line {line:,}: {problem}")
         if not self._good and self._bad == _ALL_BAD:
-            self._refuse()
-
-    def refuse_columns(self, columns: Iterable[str]) -> None:
-        """Raise DataError, naming the columns of a table that has none of the field's name."""
-        self.text_of(dict.fromkeys(columns), 1)
-        self._refuse()
+            self.refuse()
 
     def finish(self) -> None:
-        """Raise DataError when more than half of the records had no text."""
+        """Raise DataError when more than half of the records were of no use."""
         if self._bad > self._good:
-            self._refuse()
+            self.refuse()
 
-    def _refuse(self) -> None:
+    def refuse(self) -> NoReturn:
+        """Raise DataError with the first problem."""
         raise DataError(
             f"{self._first_problem}\n{self._bad:,} of the first {self._bad + self._good:,} records "
-            f"of this file have no usable text."
+            f"of this file {self._lacking}."
         )
+
+
+class Records(RecordCount):
+    """Takes the text out of records, or turns them into JSON."""
+
+    def __init__(self, name: str, options: ReadOptions, drops: Drops) -> None:
+        super().__init__(name, drops, lacking="have no usable text")
+        self._field, self._whole = options.text_field, options.records
+
+    def text_of(self, record: object, line: int) -> str | None:
+        """Return the record's text, or None when it has none, which is counted."""
+        if self._whole:
+            self.keep()
+            return json.dumps(record, default=str)
+        value = cast("dict[str, object]", record).get(self._field) if _is_object(record) else record
+        if isinstance(value, str):
+            self.keep()
+            return value
+        return self.skip(NO_TEXT, line, self._describe(record, value))
+
+    def wanted_columns(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns of a table to read. Raises DataError, naming all, without the text."""
+        if self._whole:
+            return list(columns)
+        if self._field not in columns:
+            self.text_of(dict.fromkeys(columns), 1)
+            self.refuse()
+        return [self._field]
 
     def _describe(self, record: object, value: object) -> str:
         if not _is_object(record):
-            return f"a record is a {_json_kind(record)}, not an object with a field `{self._field}`"
+            return f"a record is a {json_kind(record)}, not an object with a field `{self._field}`"
         fields = cast("dict[str, object]", record)
         if self._field in fields:
-            return f"field `{self._field}` holds a {_json_kind(value)}, not text"
-        names = ", ".join(f"`{key[:_LONGEST_NAME]}`" for key in sorted(fields)) or "none"
+            return f"field `{self._field}` holds a {json_kind(value)}, not text"
         near = did_you_mean(self._field, fields)
         return (
-            f"no field `{self._field}`; its fields are {names}.{near} Choose one with --text-field."
+            f"no field `{self._field}`; its fields are {names_of(fields)}.{near} "
+            "Choose one with --text-field."
         )
 
 
@@ -76,7 +100,17 @@ def _is_object(record: object) -> bool:
     return isinstance(record, dict)
 
 
-def _json_kind(value: object) -> str:
+def names_of(fields: Iterable[str]) -> str:
+    """Return the names of a record's fields, for a message."""
+    return ", ".join(f"`{key[:_LONGEST_NAME]}`" for key in sorted(fields)) or "none"
+
+
+def json_kind(value: object) -> str:
+    """Return what JSON calls a value, for a message.
+
+    >>> json_kind({}), json_kind(1.5)
+    ('object', 'number')
+    """
     kinds: dict[type, str] = {
         dict: "object",
         list: "list",
@@ -89,7 +123,7 @@ def _json_kind(value: object) -> str:
 
 def read_jsonl(stream: BinaryIO, name: str, options: ReadOptions, drops: Drops) -> Iterator[Piece]:
     """Yield a document for each line: an object with the text field, or a string."""
-    records = Records(name, options.text_field, drops)
+    records = Records(name, options, drops)
     for line, data in enumerate(stream, start=1):
         decoded = data.decode("utf-8", "surrogateescape").strip().removeprefix("\ufeff")
         if not decoded:
@@ -105,7 +139,7 @@ def read_jsonl(stream: BinaryIO, name: str, options: ReadOptions, drops: Drops) 
 
 def read_json(stream: BinaryIO, name: str, options: ReadOptions, drops: Drops) -> Iterator[Piece]:
     """Yield a document for each record of a JSON list, parsed as it comes; or for one object."""
-    records = Records(name, options.text_field, drops)
+    records = Records(name, options, drops)
     for record, line in _json_values(decoded(stream, name), name):
         text = records.text_of(record, line)
         if text is not None:

@@ -54,13 +54,13 @@ def _rows_of(
     csv.field_size_limit(_LONGEST_FIELD)
     lines = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
-    records = Records(name, options.text_field, drops)
+    records = Records(name, options, drops)
     found = _whole_rows(rows, records, name)
     header = next(found, (list[str](), 1))[0]
     if header and header[0].startswith(_UTF16_MARKS):
         raise utf16_error(name)
-    if header and options.text_field not in header:
-        records.refuse_columns(header)
+    if header:
+        records.wanted_columns(header)  # or it raises
     for row, line in found:
         if any(row[len(header) :]):
             text = records.skip(MALFORMED_ROW, line, f"{len(row)} columns, but {len(header)} names")
@@ -99,19 +99,17 @@ def read_parquet(
         pyarrow, parquet = (importlib.import_module(m) for m in ("pyarrow", "pyarrow.parquet"))
     except ImportError:
         raise DataError(f"{name} needs pyarrow: pip install 'seedbed[data]'") from None
-    records = Records(name, options.text_field, drops)
+    records = Records(name, options, drops)
     with _seekable(stream) as file:
         try:
             table = parquet.ParquetFile(file)
-            columns: list[str] = table.schema_arrow.names
-            if options.text_field not in columns:
-                records.refuse_columns(columns)
-            batches = table.iter_batches(batch_size=1024, columns=[options.text_field])
+            columns = records.wanted_columns(table.schema_arrow.names)
             number = 0
-            for batch in batches:
-                for value in _values(batch.column(0)):
+            for batch in table.iter_batches(batch_size=1024, columns=columns):
+                for row in zip(*map(_values, batch.columns), strict=True):
                     number += 1
-                    text = records.text_of({options.text_field: value}, number)
+                    record = dict(zip(batch.schema.names, row, strict=True))
+                    text = records.text_of(record, number)
                     if text is not None:
                         yield Piece(text, number, last=True)
         except (pyarrow.ArrowException, OSError, ValueError) as error:  # as the damage is

@@ -3,6 +3,8 @@
     train.bin   token ids, little-endian uint16 (uint32 above 65,535), documents end to end
     train.idx   int64: where each document begins, and after the last one where it ends
 
+    train.mask  of conversations alone: a byte for each token, 1 where it is to be learned
+
 The same for val. While they are written, a state file says how long each file is known to be good.
 """
 
@@ -36,6 +38,7 @@ class TokenShards:
 
     tokens: NDArray[np.unsignedinteger]  # (num_tokens,) memory-mapped
     offsets: NDArray[np.int64]  # (num_documents + 1,) memory-mapped
+    trained: NDArray[np.bool_] | None = None  # (num_tokens,) of conversations, memory-mapped
 
     @classmethod
     def open(cls, folder: Path, split: Split) -> TokenShards:
@@ -49,9 +52,11 @@ class TokenShards:
                 folder / f"{split}.bin", np.dtype(manifest["dtype"]).newbyteorder("<"), "r"
             )
             offsets = np.memmap(folder / f"{split}.idx", "<i8", "r")
+            mask = folder / f"{split}.mask"
+            trained = np.memmap(mask, np.bool_, "r") if mask.is_file() else None
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{folder} is not a whole prepared dataset: {error}") from error
-        return cls(tokens, offsets)
+        return cls(tokens, offsets, trained)
 
     @property
     def num_tokens(self) -> int:
@@ -66,6 +71,11 @@ class TokenShards:
     def document(self, number: int) -> NDArray[np.unsignedinteger]:
         """Return the tokens of a document, its eos included."""
         return self.tokens[self.offsets[number] : self.offsets[number + 1]]
+
+    def trained_of(self, number: int) -> NDArray[np.bool_]:
+        """Return for each token of a conversation whether it is to be learned."""
+        assert self.trained is not None
+        return self.trained[self.offsets[number] : self.offsets[number + 1]]
 
     def documents(self) -> Iterator[NDArray[np.unsignedinteger]]:
         """Yield the tokens of each document."""

@@ -14,8 +14,9 @@ from seedbed.errors import CheckpointError, UserError
 from seedbed.files import check_seal
 from seedbed.machine import this_machine
 from seedbed.tokenizers.base import SpecialTokens
+from seedbed.training.chat_task import chat_evaluate_function
 from seedbed.training.precision import DTYPES
-from seedbed.training.pretrain import evaluate_function
+from seedbed.training.text_task import evaluate_function
 
 _RUN_BYTES = 70  # of text: about 13 words, as contamination is looked for (Brown et al., 2020)
 _COPIED = 0.8  # of a document's runs: more, and it counts as a copy
@@ -88,9 +89,12 @@ def _not_reproduced(evidence: RunEvidence) -> str | None:
         return None
     if config.device == "cpu":  # as the run computed; elsewhere float32 is near enough
         model.compute_dtype = DTYPES[config.precision]
+    if config.finetune and config.finetune.method == "dpo":  # a loss beside that of another model
+        return None
     unwatched = config.evaluation.model_copy(update={"train_split": False})
     alike = config.model_copy(update={"evaluation": unwatched})
-    scores = evaluate_function(alike, model, dataset)()["val"]
+    make_evaluate = chat_evaluate_function if config.finetune else evaluate_function
+    scores = make_evaluate(alike, model, dataset)()["val"]
     model.compute_dtype = torch.float32
     if scores.loss <= 1.05 * noted[-1] + 0.05:  # other processors and precisions round otherwise
         return None
@@ -178,7 +182,7 @@ def _too_good(evidence: RunEvidence) -> str | None:
     """Return words for it when the score is far below what counting makes plausible."""
     scores = [r["val_bits_per_byte"] for r in evidence.records if r.get("val_bits_per_byte")]
     baseline = evidence.dataset.baseline_bits_per_byte
-    if not scores or min(scores) >= _IMPLAUSIBLE * baseline:
+    if not scores or baseline is None or min(scores) >= _IMPLAUSIBLE * baseline:
         return None
     return (
         f"the validation score of {min(scores):.3f} bits per byte is not plausible where counting "

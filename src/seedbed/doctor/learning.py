@@ -256,6 +256,7 @@ def learning_rate_too_low(evidence: RunEvidence) -> Finding | None:
 def _beats_counting(evidence: RunEvidence) -> bool:
     scores = [r["val_bits_per_byte"] for r in evidence.records if r.get("val_bits_per_byte")]
     try:
-        return bool(scores) and min(scores) < evidence.dataset.baseline_bits_per_byte
+        baseline = evidence.dataset.baseline_bits_per_byte
+        return bool(scores) and baseline is not None and min(scores) < baseline
     except NotCheckedError:
         return False

@@ -22,6 +22,7 @@ Ids = Sequence[int] | NDArray[np.integer]
 
 _MOST_TOKENS = 8192  # of a batch
 _MOST_LOGIT_BYTES = 100e6  # of a batch, in float32
+_FEW = 0.5  # share of targets that count, below which the others are left out
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,21 @@ class DocumentScores:
         """Of the bits per byte, over documents."""
         return ratio_standard_error(self.nats / math.log(2), self.bytes)
 
+    @property
+    def details(self) -> dict[str, float]:
+        """Further figures for metrics.jsonl: there are none."""
+        return {}
+
 
 @dataclass(frozen=True)
-class _Window:
-    """A stretch of a document: all of `ids` are read, the last `scored` targets count."""
+class Window:
+    """A stretch of a document: all of `ids` are read, and the targets in `counted` count."""
 
     document: int
     ids: Ids  # inputs and, shifted by one, targets
-    scored: int
+    counted: NDArray[np.bool_]  # (targets,)
 
 
-@torch.inference_mode()
 def score_documents(
     model: Transformer,
     documents: Sequence[Ids],
@@ -82,11 +87,62 @@ def score_documents(
     `batch_tokens` at a time; by default as many as have logits of 100 MB, 8,192 at most.
     `progress` gets (tokens done, in all).
     """
-    nats = np.zeros(len(documents))
     length = window or model.config.context_length
-    windows = [w for i, ids in enumerate(documents) for w in _windows(i, ids, bos, length)]
+    windows: list[Window] = []
+    for number, ids in enumerate(documents):
+        stream = np.concatenate(([bos], np.asarray(ids, dtype=np.int64)))
+        all_count = np.ones(len(ids), dtype=bool)
+        windows += cut_windows(number, stream, all_count, length=length, stride=length)
+    nats = score_windows(
+        model,
+        windows,
+        len(documents),
+        length=length,
+        dtype=dtype,
+        batch_tokens=batch_tokens,
+        progress=progress,
+    )
+    tokens = np.array([len(ids) for ids in documents], dtype=np.int64)
+    return DocumentScores(nats, tokens, np.array(num_bytes, dtype=np.int64))
+
+
+def cut_windows(
+    document: int, ids: NDArray[np.int64], counted: NDArray[np.bool_], *, length: int, stride: int
+) -> Iterator[Window]:
+    """Yield windows of `length` targets at most, which score each counted target of `ids` once.
+
+    The first scores all it reads, each later one the `stride` targets that follow, with as much
+    before them as fits. A window that would score nothing is left out.
+    """
+    done = 0
+    while done < len(counted):
+        end = min(done + (stride if done else length), len(counted))
+        first = max(0, end - length)
+        own = counted[first:end].copy()
+        own[: done - first] = False
+        if own.any():
+            yield Window(document, ids[first : end + 1], own)
+        done = end
+
+
+@torch.inference_mode()
+def score_windows(
+    model: Transformer,
+    windows: list[Window],
+    num_documents: int,
+    *,
+    length: int,
+    dtype: torch.dtype,
+    batch_tokens: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> NDArray[np.float64]:
+    """Return the nats of each document's counted targets, (documents,); sorts the windows.
+
+    `length` is that of the longest window there may be; the rest is as in `score_documents`.
+    """
+    nats = np.zeros(num_documents)
     windows.sort(key=lambda w: len(w.ids))
-    total, done = sum(w.scored for w in windows), 0
+    total, done = sum(int(w.counted.sum()) for w in windows), 0
     if batch_tokens is None:
         most = int(_MOST_LOGIT_BYTES / (4 * model.config.vocab_size))
         batch_tokens = max(length, min(_MOST_TOKENS, most))
@@ -98,27 +154,18 @@ def score_documents(
         for group in _batches(windows, batch_tokens):
             for scored, cost in zip(group, _score(model, group, device), strict=True):
                 nats[scored.document] += cost
-            done += sum(w.scored for w in group)
+            done += sum(int(w.counted.sum()) for w in group)
             if progress:
                 progress(done, total)
     finally:
         model.train(was_training)
         model.compute_dtype = was_dtype
-    tokens = np.array([len(ids) for ids in documents], dtype=np.int64)
-    return DocumentScores(nats, tokens, np.array(num_bytes, dtype=np.int64))
+    return nats
 
 
-def _windows(document: int, ids: Ids, bos: int, length: int) -> Iterator[_Window]:
-    stream = np.concatenate(([bos], np.asarray(ids, dtype=np.int64)))
-    for start in range(0, len(ids), length):
-        end = min(start + length, len(ids))
-        first = max(0, end - length) if start else 0
-        yield _Window(document, stream[first : end + 1], end - start)
-
-
-def _batches(windows: list[_Window], batch_tokens: int) -> Iterator[list[_Window]]:
+def _batches(windows: list[Window], batch_tokens: int) -> Iterator[list[Window]]:
     """Yield windows of similar length together, at most `batch_tokens` after padding."""
-    group: list[_Window] = []
+    group: list[Window] = []
     for window in windows:
         if group and (len(group) + 1) * len(window.ids) > batch_tokens:
             yield group
@@ -128,17 +175,25 @@ def _batches(windows: list[_Window], batch_tokens: int) -> Iterator[list[_Window
         yield group
 
 
-def _score(model: Transformer, group: list[_Window], device: torch.device) -> Iterable[float]:
-    """Return the nats of each window's scored targets."""
+def _score(model: Transformer, group: list[Window], device: torch.device) -> Iterable[float]:
+    """Return the nats of each window's counted targets."""
     longest = max(len(w.ids) for w in group)
     ids = np.zeros((len(group), longest), dtype=np.int64)
     counted = np.zeros((len(group), longest - 1), dtype=bool)
     for row, window in enumerate(group):
         size = len(window.ids)
         ids[row, :size] = window.ids
-        counted[row, size - 1 - window.scored : size - 1] = True
-    both = torch.from_numpy(ids).to(device)
-    logits = model(both[:, :-1]).float()  # padding is on the right, where causality hides it
-    losses = F.cross_entropy(logits.flatten(0, 1), both[:, 1:].flatten(), reduction="none")
-    losses = losses.view(len(group), -1).cpu().double() * torch.from_numpy(counted)
+        counted[row, : size - 1] = window.counted
+    both, wanted = torch.from_numpy(ids).to(device), torch.from_numpy(counted)
+    inputs, targets = both[:, :-1], both[:, 1:]  # padding is last, where causality hides it
+    if counted.mean() < _FEW:  # the head is a good part of the work
+        chosen = wanted.to(device)
+        logits = model.head(model.hidden_states(inputs)[chosen]).float()
+        found = F.cross_entropy(logits, targets[chosen], reduction="none")
+        losses = torch.zeros(counted.shape, dtype=torch.float64)
+        losses[wanted] = found.cpu().double()
+    else:
+        logits = model(inputs).float()
+        found = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        losses = found.view(len(group), -1).cpu().double() * wanted
     return losses.sum(1).tolist()

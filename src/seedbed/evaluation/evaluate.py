@@ -19,19 +19,24 @@ from seedbed.data.documents import find_sources, read_documents
 from seedbed.data.drops import Drops
 from seedbed.data.formats import ReadOptions
 from seedbed.data.prepared import PreparedDataset, open_dataset
-from seedbed.data.token_shards import Split, TokenShards
+from seedbed.data.token_shards import SPLITS, Split, TokenShards
 from seedbed.distributed import join_world
 from seedbed.errors import ConfigError, DataError
-from seedbed.evaluation.bits_per_byte import score_documents
+from seedbed.evaluation.bits_per_byte import DocumentScores, score_documents
+from seedbed.evaluation.chat import Messages, score_messages, stored_conversations
 from seedbed.files import MANIFEST
 from seedbed.runs import RunDir
+from seedbed.statistics import ratio_standard_error
 
 _FEWEST_TRAIN_TOKENS = 100_000  # that are read of the training split, where it has them
 
 
 @dataclass(frozen=True)
 class EvalReport:
-    """How well a model predicts a text. The names are those of the JSON that `eval` prints."""
+    """How well a model predicts a text. The names are those of the JSON that `eval` prints.
+
+    Of conversations, which are the documents then, it is what the assistant says.
+    """
 
     bits_per_byte: float
     standard_error: float | None  # of bits_per_byte, over documents; None for a single one
@@ -52,6 +57,26 @@ class SplitsReport:
     gap_bits_per_byte: float  # val less train: what the model knows of its training text alone
     gap_standard_error: float | None  # of gap_bits_per_byte
     gap_loss: float  # nats per token
+
+
+@dataclass(frozen=True)
+class AgainstReport:
+    """How well two models predict the same text."""
+
+    checkpoint: EvalReport
+    against: EvalReport
+    difference_bits_per_byte: float  # checkpoint less against: above 0, the checkpoint is worse
+    difference_standard_error: float | None  # paired, over documents
+    difference_share: float  # of the bits per byte of `against`
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What models are evaluated on: documents or conversations."""
+
+    documents: Sequence[str] = ()
+    conversations: Sequence[Messages] = ()
+    baseline: float | None = None
 
 
 def evaluate(
@@ -77,18 +102,48 @@ def evaluate(
     do not give its text back. Raises ConfigError when there is nothing to evaluate on.
     """
     loaded = load_checkpoint(checkpoint, join_world(device).device, precision)
-    if text is not None:
-        if data is not None or limit_tokens is not None:
-            other = "--data" if data is not None else "--limit-tokens"
-            raise ConfigError(f"`{other}` is for a dataset and `--text` for any text: give one.")
-        documents = _read_text(text, ReadOptions(text_field or "text", document_separator))
-        return _report(loaded, documents, None, progress)
-    if text_field or document_separator:
-        raise ConfigError(
-            "`--text-field` and `--document-separator` are for `--text`: give it too."
-        )
-    dataset = open_dataset(data) if data else dataset_of_run(loaded)
-    return _evaluate_split(loaded, dataset, split, limit_tokens, progress, note)
+    options = ReadOptions(text_field or "text", document_separator)
+    texts = _find_texts(loaded, data, text, options, split, limit_tokens, note)
+    return report_of(_score(loaded, texts, progress), texts.baseline)
+
+
+def evaluate_against(
+    checkpoint: Path,
+    against: Path,
+    *,
+    data: Path | None = None,
+    text: str | None = None,
+    text_field: str | None = None,
+    document_separator: str | None = None,
+    split: Split = "val",
+    limit_tokens: int | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    progress: Callable[[str, int, int], object] = lambda name, done, total: None,  # noqa: ARG005
+    note: Callable[[str], object] = warnings.warn,
+) -> AgainstReport:
+    """Return the reports of two checkpoints or runs on the same text, and how they differ.
+
+    What they are evaluated on is chosen as `evaluate` does for the first. With the text that
+    `against` was trained on, it is what the first has forgotten.
+    """
+    where = join_world(device).device
+    loaded = load_checkpoint(checkpoint, where, precision)
+    options = ReadOptions(text_field or "text", document_separator)
+    texts = _find_texts(loaded, data, text, options, split, limit_tokens, note)
+    own = _score(loaded, texts, partial(progress, "checkpoint"))
+    other = _score(
+        load_checkpoint(against, where, precision), texts, partial(progress, "the other")
+    )
+    error = ratio_standard_error((own.nats - other.nats) / math.log(2), own.bytes)
+    difference = own.bits_per_byte - other.bits_per_byte
+    return AgainstReport(
+        checkpoint=report_of(own, texts.baseline),
+        against=report_of(other, texts.baseline),
+        difference_bits_per_byte=difference,
+        difference_standard_error=error if len(own.bytes) > 1 else None,
+        difference_share=difference / other.bits_per_byte,
+    )
 
 
 def evaluate_splits(
@@ -104,8 +159,9 @@ def evaluate_splits(
     """Return the reports of both splits of a dataset, as `evaluate` does for one, and the gap."""
     loaded = load_checkpoint(checkpoint, join_world(device).device, precision)
     dataset = open_dataset(data) if data else dataset_of_run(loaded)
+    texts = {split: _texts_of_split(dataset, split, limit_tokens, note) for split in SPLITS}
     val, train = (
-        _evaluate_split(loaded, dataset, split, limit_tokens, partial(progress, split), note)
+        report_of(_score(loaded, texts[split], partial(progress, split)), texts[split].baseline)
         for split in ("val", "train")
     )
     errors = (val.standard_error, train.standard_error)
@@ -118,44 +174,87 @@ def evaluate_splits(
     )
 
 
-def _evaluate_split(
+def _find_texts(
     loaded: Checkpoint,
+    data: Path | None,
+    text: str | None,
+    options: ReadOptions,
+    split: Split,
+    limit_tokens: int | None,
+    note: Callable[[str], object],
+) -> _Texts:
+    """Return what to evaluate on: `text`, or else a split of `data` or of the run's dataset."""
+    if text is not None:
+        if data is not None or limit_tokens is not None:
+            other = "--data" if data is not None else "--limit-tokens"
+            raise ConfigError(f"`{other}` is for a dataset and `--text` for any text: give one.")
+        return _Texts(read_text(text, options))
+    if options != ReadOptions():
+        raise ConfigError(
+            "`--text-field` and `--document-separator` are for `--text`: give it too."
+        )
+    dataset = open_dataset(data) if data else dataset_of_run(loaded)
+    return _texts_of_split(dataset, split, limit_tokens, note)
+
+
+def _texts_of_split(
     dataset: PreparedDataset,
     split: Split,
     limit_tokens: int | None,
-    progress: Callable[[int, int], object] | None,
     note: Callable[[str], object],
-) -> EvalReport:
+) -> _Texts:
     shards = dataset.val if split == "val" else dataset.train
     if limit_tokens is None and split == "train":
         limit_tokens = max(dataset.val.num_tokens, _FEWEST_TRAIN_TOKENS)
     numbers = choose_documents(shards, limit_tokens)
+    if dataset.manifest.get("conversations"):
+        note("The text is conversations: what the assistant says counts alone.")
+        conversations = conversations_of(dataset, shards, numbers)
+        if not conversations:
+            raise DataError(f"The {split} split of {dataset.folder} holds no conversation.")
+        return _Texts(conversations=conversations)
     documents = [document_text(dataset, shards.document(number)) for number in numbers]
     baseline = None
     if len(numbers) == shards.num_documents:
         whole = _is_whole(documents, dataset.manifest[split]["bytes"], note)
         baseline = dataset.baseline_bits_per_byte if whole and split == "val" else None
-    return _report(loaded, documents, baseline, progress)
+    return _Texts(documents, baseline=baseline)
 
 
-def _report(
-    loaded: Checkpoint,
-    documents: Sequence[str],
-    baseline: float | None,
-    progress: Callable[[int, int], object] | None,
-) -> EvalReport:
-    scores = score_documents(
+def conversations_of(
+    dataset: PreparedDataset, shards: TokenShards, numbers: Iterable[int]
+) -> list[Messages]:
+    """Return the conversations with these numbers; of a pair of answers, that with the chosen."""
+    if dataset.manifest.get("preferences"):
+        numbers = sorted({number - number % 2 for number in numbers})
+    documents = (shards.document(number) for number in numbers)
+    return list(stored_conversations(dataset.tokenizer, documents))
+
+
+def _score(
+    loaded: Checkpoint, texts: _Texts, progress: Callable[[int, int], object] | None
+) -> DocumentScores:
+    window = trained_window(loaded)
+    if texts.conversations:
+        return score_messages(
+            loaded.model, loaded.tokenizer, texts.conversations, window=window, progress=progress
+        )
+    return score_documents(
         loaded.model,
-        [loaded.tokenizer.encode(document) for document in documents],
-        [len(document.encode()) for document in documents],
+        [loaded.tokenizer.encode(document) for document in texts.documents],
+        [len(document.encode()) for document in texts.documents],
         bos=loaded.tokenizer.special.bos,
         dtype=loaded.model.compute_dtype,
-        window=_trained_window(loaded),
+        window=window,
         progress=progress,
     )
+
+
+def report_of(scores: DocumentScores, baseline: float | None = None) -> EvalReport:
+    """Return the report of what documents, or the assistant's words in conversations, cost."""
     return EvalReport(
         bits_per_byte=scores.bits_per_byte,
-        standard_error=scores.standard_error if len(documents) > 1 else None,
+        standard_error=scores.standard_error if len(scores.bytes) > 1 else None,
         loss=scores.loss,
         perplexity=scores.perplexity,
         tokens=int(scores.tokens.sum()),
@@ -165,13 +264,13 @@ def _report(
     )
 
 
-def _trained_window(checkpoint: Checkpoint) -> int | None:
+def trained_window(checkpoint: Checkpoint) -> int | None:
     """Return the `window` of the checkpoint's run: positions beyond it were never trained."""
     run = RunDir(checkpoint.path.parent.parent)
     return read_yaml(run.config).get("window") if run.config.is_file() else None
 
 
-def _read_text(source: str, options: ReadOptions) -> list[str]:
+def read_text(source: str, options: ReadOptions) -> list[str]:
     """Return the documents of a SOURCE, as `prepare` would cut and keep them, copies included."""
     drops = Drops()
     read = read_documents(find_sources((source,)), options, drops=drops)
@@ -237,6 +336,8 @@ def data_of_run(run: RunDir) -> Path:
     config = read_yaml(run.config)
     data, out = Path(config["data"]), Path(config["out"])
     folders = [data]
+    if data.is_relative_to(out):  # conversations, which a run of `finetune` keeps itself
+        folders.insert(0, run.path / data.relative_to(out))
     not_moved = run.path.parts[-len(out.parts) :] == out.parts
     if not_moved and not out.is_absolute():
         folders.insert(0, run.path.parents[len(out.parts) - 1] / data)

@@ -65,17 +65,17 @@ def text_figures(
     """
     words = [text.text.split() for text in texts]
     lengths = [len(own) for own in words]
-    shares = [distinct(_rounds(words, samples), n) for n in range(1, LONGEST_NGRAM + 1)]
+    shares = [distinct(rounds(words, samples), n) for n in range(1, LONGEST_NGRAM + 1)]
     low, middle, high = np.quantile(lengths, [0.1, 0.5, 0.9]).tolist()
     return TextFigures(
         texts=len(texts),
-        tokens=_mean([text.tokens for text in texts], samples),
-        words=_mean(lengths, samples),
+        tokens=mean_estimate([text.tokens for text in texts], samples),
+        words=mean_estimate(lengths, samples),
         word_quantiles=(low, middle, high),
-        finished=_mean([text.finished == "end" for text in texts], samples),
+        finished=mean_estimate([text.finished == "end" for text in texts], samples),
         distinct=tuple(Estimate.of(*share) for share in shares),
-        repetition=_mean([repetition(own) for own in words], samples),
-        loops=_mean([loops(own) for own in words], samples),
+        repetition=mean_estimate([repetition(own) for own in words], samples),
+        loops=mean_estimate([loops(own) for own in words], samples),
         copies=_copy_figures(copies, samples) if copies is not None else None,
     )
 
@@ -84,18 +84,18 @@ def _copy_figures(copies: Sequence[Copies], samples: int) -> CopyFigures:
     copied = [own.words_in_runs(COPIED_RUN) for own in copies]
     lengths = [len(own.words) for own in copies]
     return CopyFigures(
-        longest=_mean([own.longest for own in copies], samples),
+        longest=mean_estimate([own.longest for own in copies], samples),
         longest_of_all=max(own.longest for own in copies),
         share=_ratio(copied, lengths, samples),
     )
 
 
-def _rounds(words: Sequence[Words], samples: int) -> list[Sequence[Words]]:
+def rounds(words: Sequence[Words], samples: int) -> list[Sequence[Words]]:
     """Return the first text of each prompt, the second of each, ..."""
     return [words[start::samples] for start in range(samples)]
 
 
-def _mean(values: Sequence[float], samples: int) -> Estimate:
+def mean_estimate(values: Sequence[float], samples: int) -> Estimate:
     """Return the mean over texts; NaN is left out."""
     known = np.isfinite(values)
     return _ratio(np.where(known, values, 0.0), known, samples)

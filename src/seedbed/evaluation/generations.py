@@ -102,7 +102,7 @@ def evaluate_generations(
     ConfigError, DataError or CheckpointError.
     """
     counts = {"samples": samples, "max_new_tokens": max_new_tokens, "limit": limit}
-    _check_counts(**counts, prompt_words=prompt_words, limit_tokens=limit_tokens)
+    check_counts(**counts, prompt_words=prompt_words, limit_tokens=limit_tokens)
     loaded = load_checkpoint(checkpoint, join_world(device).device, precision)
     from_split = prompts in SPLITS
     dataset = _training_dataset(loaded, data, required=from_split, note=note)
@@ -137,7 +137,8 @@ def evaluate_generations(
     )
 
 
-def _check_counts(**counts: int | None) -> None:
+def check_counts(**counts: int | None) -> None:
+    """Raise ConfigError, naming it, for a count below 1."""
     for name, count in counts.items():
         if count is not None and count < 1:
             raise ConfigError(f"`{name}` is {count} but must be 1 or more.")
@@ -188,7 +189,7 @@ def _write(
     loaded: Checkpoint, prompts: Sequence[str], seed: int, settings: dict[str, Any], progress: Show
 ) -> Iterator[Generation]:
     """Yield a text for each prompt, some at a time."""
-    rows = _rows_at_a_time(loaded.model.config)
+    rows = rows_at_a_time(loaded.model.config)
     for start in range(0, len(prompts), rows):
         progress("writing", start, len(prompts))
         some = prompts[start : start + rows]
@@ -198,7 +199,7 @@ def _write(
     progress("writing", len(prompts), len(prompts))
 
 
-def _rows_at_a_time(config: ModelConfig) -> int:
+def rows_at_a_time(config: ModelConfig) -> int:
     """Return how many texts the cache has room for: the same on every machine."""
     numbers = 2 * config.num_layers * config.num_kv_heads * config.head_dim * config.context_length
     return max(1, min(_MOST_ROWS, int(_MOST_CACHE_BYTES / (4 * numbers))))

@@ -50,7 +50,7 @@ def read_prompts(path: Path, *, limit: int | None = None) -> list[Prompt]:
         raise DataError(f"{path} holds no prompt. Write one a line.")
     read = _from_json if path.suffix.lower() == ".jsonl" else _from_line
     prompts = [read(line, f"{path} line {number}") for number, line in places.items()]
-    return [prompts[i] for i in _spread(len(prompts), limit or len(prompts))]
+    return [prompts[i] for i in spread(len(prompts), limit or len(prompts))]
 
 
 def _from_line(line: str, place: str) -> Prompt:
@@ -132,6 +132,6 @@ def _documents(dataset: PreparedDataset, split: Split) -> Iterator[tuple[str, st
         yield text, f"{dataset.folder} {split} document {number + 1:,}"
 
 
-def _spread(count: int, limit: int) -> list[int]:
+def spread(count: int, limit: int) -> list[int]:
     """Return at most `limit` numbers below `count`, spread evenly."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int)).tolist()

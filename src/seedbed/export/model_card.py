@@ -130,10 +130,10 @@ def _summary(shape: ModelConfig, origin: Origin) -> Iterator[str]:
     if "tokens" in origin.facts:
         yield f"This is step {origin.facts['step']:,}, after {origin.facts['tokens']:,} tokens"
         yield f"{_epochs(origin)}of training."
-    if origin.settings.get("from_checkpoint"):
+    own = origin.settings.get("finetune") or {"checkpoint": origin.settings.get("from_checkpoint")}
+    if own["checkpoint"]:
         yield "It began with the weights of another model,"
-        yield f"`{public_name(str(origin.settings['from_checkpoint']))}`, whose training is not"
-        yield "counted here."
+        yield f"`{public_name(str(own['checkpoint']))}`, whose training is not counted here."
 
 
 def _made_of(origin: Origin) -> str:
@@ -155,8 +155,9 @@ def _epochs(origin: Origin) -> str:
 def _quality(origin: Origin, report: EvalReport | None) -> Iterator[str]:
     if report is not None:
         error = "" if report.standard_error is None else f" ± {report.standard_error:.4f}"
-        yield f"**{report.bits_per_byte:.4f}{error} bits per byte** on the validation text,"
-        yield f"{report.documents:,} documents of {report.bytes:,} bytes"
+        what = "what the assistant says" if origin.settings.get("finetune") else "validation text"
+        yield f"**{report.bits_per_byte:.4f}{error} bits per byte** on {what},"
+        yield f"{report.documents:,} documents of {report.bytes:,} bytes, which were held out"
         yield f"(loss {report.loss:.4f} nats per token, perplexity {report.perplexity:.2f})."
         if report.baseline_bits_per_byte is not None:
             yield f"A byte n-gram model reaches {report.baseline_bits_per_byte:.4f} on it."
@@ -202,10 +203,13 @@ def _training(origin: Origin) -> Iterator[tuple[str, object]]:
 
 
 def _caveats(origin: Origin) -> Iterator[str]:
-    yield (
-        "It goes on with a text in the manner of what it was trained on. It was not taught to "
-        "answer questions, and what it writes need not be true."
-    )
+    if origin.settings.get("finetune"):
+        yield "It answers in the manner of the conversations it has read, which need not be right."
+    else:
+        yield (
+            "It goes on with a text in the manner of what it was trained on. It was not taught to "
+            "answer questions, and what it writes need not be true."
+        )
     yield "What it may write was not filtered or checked; it may repeat parts of its training text."
     yield "Whether the training text allows a use of this model is for its user to find out."
     if not origin.scores or not origin.dataset:

@@ -92,14 +92,20 @@ class Attention(nn.Module):
         self.joined_norm: HeadNorm | None = None
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, ...] | None, cache: KVCache | None
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, ...] | None,
+        mask: Tensor | None,
+        cache: KVCache | None,
     ) -> Tensor:
-        """Return what each position gathers from those before it: (batch, time, d_model)."""
+        """Return what each position gathers from those before it: (batch, time, d_model).
+
+        `mask` (batch or 1, 1, time, keys) is True where a query may look; without it, all that
+        came before.
+        """
         q, k, v = self._project(x, rotation)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        mask = None
         if cache is not None:
-            mask = cache.mask(x.shape[1])
             k, v = cache.extend(self.layer, k, v)
         causal = mask is None and q.shape[2] > 1
         dropout = self.dropout if self.training else 0.0
@@ -141,6 +147,27 @@ class Attention(nn.Module):
         if self.query_norm is not None and self.key_norm is not None:
             self.joined_norm = HeadNorm((self.query_norm, self.key_norm), widths[:2])
         del self.query, self.key, self.value, self.query_norm, self.key_norm
+
+
+def mask_between(documents: Tensor) -> Tensor:
+    """Return (batch, 1, time, time), True where a token may look: at its own document so far.
+
+    >>> mask_between(torch.tensor([[0, 0, 1]]))[0, 0].int().tolist()
+    [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    """
+    same = documents[:, :, None] == documents[:, None, :]
+    return same.tril()[:, None]
+
+
+def positions_within(documents: Tensor) -> Tensor:
+    """Return the position of each token in its document: (batch, time).
+
+    >>> positions_within(torch.tensor([[0, 0, 1, 1, 1, -1]])).tolist()
+    [[0, 1, 0, 1, 2, 0]]
+    """
+    index = torch.arange(documents.shape[1], device=documents.device)
+    begins = F.pad(documents[:, 1:] != documents[:, :-1], (1, 0), value=True)
+    return index - torch.where(begins, index, 0).cummax(dim=1).values
 
 
 def attention_for(q: Tensor) -> Callable[..., Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from seedbed.config import build
 from seedbed.errors import CheckpointError
 from seedbed.model.config import ModelConfig
+from seedbed.model.stock_config import shape_of_stock
 from seedbed.model.transformer import sinusoidal_table
 
 _ARCHITECTURES = {
@@ -101,15 +102,11 @@ def _gpt2_fields(config: ModelConfig) -> dict[str, Any]:
 
 
 def model_config(stock: dict[str, Any]) -> ModelConfig:
-    """Return the ModelConfig of a config.json that Seedbed wrote.
+    """Return the ModelConfig of a config.json: as Seedbed wrote it, or of a stock class.
 
-    Raises CheckpointError for a config.json of another origin.
+    Raises CheckpointError for a class, or a setting of it, that our model does not compute.
     """
-    if "seedbed" not in stock:
-        raise CheckpointError(
-            f"config.json (model_type {stock.get('model_type')!r}) was not written by Seedbed."
-        )
-    return build(ModelConfig, stock["seedbed"])
+    return build(ModelConfig, stock["seedbed"]) if "seedbed" in stock else shape_of_stock(stock)
 
 
 def to_stock(config: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -190,6 +187,7 @@ def _to_gpt2(config: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]
 
 
 def _from_gpt2(config: ModelConfig, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    weights = _with_prefix(weights)
     state = {"embedding.weight": weights["transformer.wte.weight"]}
 
     def take(ours: str, theirs: str, *, bias: bool) -> None:
@@ -216,3 +214,10 @@ def _from_gpt2(config: ModelConfig, weights: dict[str, Tensor]) -> dict[str, Ten
             if config.bias:
                 state[f"{block}.attention.{part}.bias"] = bias
     return state
+
+
+def _with_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the names of the class with a head, where GPT-2 itself was published without one."""
+    if "wte.weight" not in weights:
+        return weights
+    return {f"transformer.{name}": weight for name, weight in weights.items()}

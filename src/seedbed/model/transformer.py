@@ -12,7 +12,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from seedbed.model.attention import Attention, KVCache, rope_tables
+from seedbed.model.attention import (
+    Attention,
+    KVCache,
+    mask_between,
+    positions_within,
+    rope_tables,
+)
 from seedbed.model.config import ModelConfig
 from seedbed.model.layers import MLP, Linear, make_norm
 
@@ -29,10 +35,14 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, ...] | None, cache: KVCache | None
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, ...] | None,
+        mask: Tensor | None,
+        cache: KVCache | None,
     ) -> Tensor:
         """Return the stream after this block: (batch, time, d_model)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
+        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, mask, cache))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
@@ -65,21 +75,30 @@ class Transformer(nn.Module):
             self.register_buffer("cos", cos, persistent=False)
             self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, cache: KVCache | None = None, documents: Tensor | None = None
+    ) -> Tensor:
         """Return logits (batch, time, vocab) for token ids (batch, time).
 
-        With a cache, `ids` follow what it holds, and are added to it.
+        With a cache, `ids` follow what it holds, and are added to it. `documents` (batch, time)
+        tells which document of its row a token is of, where there are several: none sees another,
+        and each has its own positions.
         """
-        x = self.hidden_states(ids, cache)
+        x = self.hidden_states(ids, cache, documents)
         return self.head(x)
 
-    def hidden_states(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+    def hidden_states(
+        self, ids: Tensor, cache: KVCache | None = None, documents: Tensor | None = None
+    ) -> Tensor:
         """Return what the head reads: (batch, time, d_model)."""
         time = ids.shape[1]
-        if cache is None:
-            positions = torch.arange(time, device=ids.device)
+        mask = None
+        if cache is not None:
+            positions, mask = cache.positions(time), cache.mask(time)
+        elif documents is not None:
+            positions, mask = positions_within(documents), mask_between(documents)
         else:
-            positions = cache.positions(time)
+            positions = torch.arange(time, device=ids.device)
         x = self.embedding(ids)
         rotation = None
         if self.config.position == "learned" and self.positions is not None:
@@ -90,7 +109,7 @@ class Transformer(nn.Module):
             rotation = self._rotation(positions)
         x = self.dropout(x.to(self.compute_dtype))
         for block in self.blocks:
-            x = block(x, rotation, cache)
+            x = block(x, rotation, mask, cache)
         if cache is not None:
             cache.length += time
         return self.norm(x)

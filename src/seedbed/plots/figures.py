@@ -51,13 +51,18 @@ def new_figure(panels: int, title: str) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout=layout)
     axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     for panel in axes:
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.spines[["left", "bottom"]].set_color(INK)
-        panel.tick_params(colors=INK, labelsize=11)
-        panel.grid(color=INK, alpha=0.12, linewidth=0.8)
-        panel.set_axisbelow(True)
+        style_axes(panel)
     axes[0].set_title(plain(title), loc="left", color=INK, fontsize=13, pad=12)
     return figure, list(axes)
+
+
+def style_axes(axes: Axes, *, labelsize: float = 11) -> None:
+    """Give a panel two thin axes and a pale grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(colors=INK, labelsize=labelsize)
+    axes.grid(color=INK, alpha=0.12, linewidth=0.8)
+    axes.set_axisbelow(True)
 
 
 def draw_curve(axes: Axes, curve: Curve) -> None:
@@ -108,9 +113,13 @@ def save_figure(figure: Figure, out: Path, *, title: str, rows: Sequence[Sequenc
         elif out.suffix == ".svg":
             aside.write_text(_svg(figure), encoding="utf-8")
         else:
-            inline = _svg(figure, transparent=True).replace(INK, "currentColor")
-            aside.write_text(_page(inline, title, rows), encoding="utf-8")
+            aside.write_text(_page(inline_svg(figure), title, rows), encoding="utf-8")
     aside.replace(out)
+
+
+def inline_svg(figure: Figure) -> str:
+    """Return the figure as an <svg> element for a page, in the colour of the page's text."""
+    return _svg(figure, transparent=True).replace(INK, "currentColor")
 
 
 def plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""tokenizer.json and tokenizer_config.json: how stock software is told of a tokenizer."""
+"""tokenizer.json, tokenizer_config.json, chat_template.jinja: how stock software is told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from seedbed.errors import DataError
-from seedbed.files import read_json, write_json
+from seedbed.files import read_json, write_json, write_text
+from seedbed.tokenizers.chat_template import jinja_template
 
 EOS = "<|endoftext|>"
 USER, ASSISTANT, SYSTEM = "<|user|>", "<|assistant|>", "<|system|>"
@@ -99,10 +100,12 @@ def write_tokenizer_files(
     *,
     unk: str | None = None,
 ) -> None:
-    """Write both files into `folder`, in a form that transformers 4 and 5 load alike.
+    """Write the three files into `folder`, in a form that transformers 4 and 5 load alike.
 
-    `special` names the tokens with the roles bos, eos, user, assistant and system.
+    `special` names the tokens with the roles bos, eos, user, assistant and system. The template is
+    ours, whatever one a tokenizer came with: it is what models are trained with here.
     """
+    template = jinja_template(special)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",  # version 4 refuses version 5's own name
         "bos_token": special["bos"],  # what precedes a document in the token files
@@ -110,10 +113,12 @@ def write_tokenizer_files(
         **({"unk_token": unk} if unk else {}),
         "additional_special_tokens": [special[role] for role in ("user", "assistant", "system")],
         "clean_up_tokenization_spaces": False,
+        "chat_template": template,
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "tokenizer.json", content)
     write_json(folder / "tokenizer_config.json", config)
+    write_text(folder / "chat_template.jinja", template)
 
 
 def read_tokenizer_files(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from seedbed.config import Settings
 from seedbed.model.config import ModelConfig, ModelSettings
+from seedbed.runs import RunDir
 
 Unit = Literal["steps", "tokens", "epochs", "minutes"]
+LoraTarget = Literal["query", "key", "value", "output", "gate", "up", "down"]
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,45 @@ class SampleSettings(Settings):
     tokens: int = Field(default=64, ge=0)  # 0: none
 
 
+class LoraSettings(Settings):
+    """A low-rank change to frozen weights, which is all that is learned (Hu et al., 2021)."""
+
+    rank: int = Field(default=8, gt=0)  # inner width of the change
+    alpha: float | None = Field(default=None, gt=0)  # the change counts alpha / rank; null: twice
+    targets: tuple[LoraTarget, ...] | None = Field(default=None, min_length=1)  # null: all
+
+    @property
+    def scale(self) -> float:
+        """What the change is multiplied by."""
+        return 2.0 if self.alpha is None else self.alpha / self.rank
+
+
+class FinetuneSettings(Settings):
+    """What fine-tuning on conversations adds to training."""
+
+    checkpoint: Path  # a run or a checkpoint: what to start from
+    sources: tuple[str, ...] = Field(min_length=1)  # conversations, or pairs of answers
+    val: tuple[str, ...] = ()  # sources held out
+    val_fraction: float | None = Field(default=None, gt=0, lt=1)  # where `val` is not given
+    method: Literal["sft", "dpo"] = "sft"
+    lora: LoraSettings | None = None  # null: every weight is trained
+    beta: float = Field(default=0.1, gt=0)  # of dpo: how dear it is to leave the start
+    tokenizer: Path | None = None  # another one than the checkpoint's
+    replay: Path | None = None  # a prepared dataset, of which to go on learning
+    replay_share: float = Field(default=0.2, gt=0, lt=1)  # of the rows of a step, where it is given
+
+
 class TrainConfig(Settings):
-    """One training run."""
+    """One training run.
+
+    With `finetune`, `data` and `from_checkpoint` are folders of the run itself, which
+    `training.finetune` fills.
+    """
 
     data: Path
     out: Path
     from_checkpoint: Path | None = None  # weights to go on from
+    finetune: FinetuneSettings | None = None
     seed: int = Field(default=1337, ge=0)
     horizon: str = "10 minutes"  # or: 500 steps, 2m tokens, 3 epochs
     model: ModelSettings = ModelSettings()
@@ -118,6 +153,18 @@ class TrainConfig(Settings):
     samples: SampleSettings = SampleSettings()
     log_every: int | None = Field(default=None, gt=0)  # steps
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _finetuning_keeps_its_start(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or not {"finetune", "out"} <= fields.keys():  # pyright: ignore[reportUnknownMemberType]
+            return fields  # pyright: ignore[reportUnknownVariableType]
+        given = cast("dict[str, Any]", fields)
+        if given["finetune"] is None:
+            return given
+        own = RunDir(Path(given["out"]))
+        few = {"horizon": "3 epochs", "max_epochs": 3.0}  # docs/experiments.md
+        return {**few, **given, "data": own.data, "from_checkpoint": own.base}
 
     @field_validator("horizon")
     @classmethod

@@ -13,13 +13,16 @@ from pathlib import Path
 import torch
 
 from seedbed.machine import Machine
-from seedbed.training.config import OptimizerSettings
+from seedbed.training.config import FinetuneSettings, OptimizerSettings
 
 TOKENS_PER_STEP = 2048  # where the horizon is in steps
 TOKENS_PER_PARAMETER = 1.8  # of runs of minutes, with Muon: docs/experiments.md
 LEAST_BATCH = 512  # tokens: with fewer, the optimizer takes longer than the model
 DECAY = 0.1  # of weights, at least; beside Muon 1 at most
 DECAY_EPOCHS = 0.5  # in which weights forget, beside Muon: 1 / (rate x decay x steps of an epoch)
+MATRIX_RATE = 0.04  # of Muon
+RATE_GOING_ON = 0.012  # of AdamW beside it, for weights to go on from
+SHARES_OF_RATES = {"sft": 0.5, "dpo": 0.05}  # that fine-tuning takes
 SHARE_OF_EVALUATIONS = 0.1  # of the training's computing
 START_SECONDS = 3.0  # of a run, before its first step
 OVERHEAD_FLOPS = 1.5e6  # what a processor could compute while it does the rest of a token
@@ -60,8 +63,12 @@ def optimizer_for(
     epochs: float,
     steps_per_epoch: float,
     fresh: bool = True,
+    share: float = 1.0,
 ) -> OptimizerSettings:
     """Return the settings with every rate, beta and decay filled; `fresh`: for new weights.
+
+    `share` is what fine-tuning takes of the rates; it decays no weights, which hold what was
+    learned before.
 
     Weights to go on from have an AdamW rate of 0.012, whatever the vocabulary: not asked yet.
 
@@ -72,21 +79,33 @@ def optimizer_for(
     "How to set AdamW's weight decay as you scale model and dataset size").
     """
     muon = settings.kind == "muon"
+    if share < 1 and muon and settings.learning_rate and not settings.matrix_learning_rate:
+        given = settings.learning_rate * MATRIX_RATE / RATE_GOING_ON
+        settings = settings.model_copy(update={"matrix_learning_rate": given})
     ladder = min(0.006, 0.0047 * (parameters / 108e6) ** (-1 / 3))
-    of_embeddings = min(0.1, 0.0015 * math.sqrt(vocab_size)) / max(1.0, epochs) if fresh else 0.012
-    of_matrices = settings.matrix_learning_rate or 0.04
+    of_embeddings = (
+        min(0.1, 0.0015 * math.sqrt(vocab_size)) / max(1.0, epochs) if fresh else RATE_GOING_ON
+    )
+    of_matrices = settings.matrix_learning_rate or MATRIX_RATE * share
     decay = 1 / (of_matrices * DECAY_EPOCHS * steps_per_epoch)
     of_matrices_only = muon and not settings.decay_embeddings
     chosen = {
-        "learning_rate": max(0.01, of_embeddings) if muon else ladder,
+        "learning_rate": share * (max(0.01, of_embeddings) if muon else ladder),
         "matrix_learning_rate": of_matrices if muon else None,
         "momentum": 0.8 if muon else None,
         "beta1": 0.8 if muon else 0.9,
         "beta2": 0.99 if muon else 0.95,
         "weight_decay": min(max(DECAY, decay), 1.0) if of_matrices_only else DECAY,
     }
+    if share < 1:
+        chosen["weight_decay"] = 0.0
     missing = {k: v for k, v in chosen.items() if getattr(settings, k) is None}
     return settings.model_copy(update=missing)
+
+
+def share_of_rates(finetune: FinetuneSettings | None) -> float:
+    """Return what part of the learning rates of pre-training a run has."""
+    return SHARES_OF_RATES[finetune.method] if finetune else 1.0
 
 
 def warmup_for(kind: str, steps: int) -> int:

@@ -7,14 +7,13 @@ A `Job` says what to train on and when, with functions for batches, evaluation a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from seedbed.data.batches import Batch
 from seedbed.distributed import World
-from seedbed.evaluation.bits_per_byte import DocumentScores
 from seedbed.model.transformer import Transformer
 from seedbed.runs import RunDir, Tracker
 from seedbed.tokenizers.base import Tokenizer
@@ -51,6 +50,38 @@ class TrainState:
         vars(self).update(vars(other))
 
 
+class Scores(Protocol):
+    """What an evaluation found."""
+
+    @property
+    def loss(self) -> float:
+        """What a new best is less of: nats per target."""
+        ...
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Of the text that is predicted."""
+        ...
+
+    @property
+    def details(self) -> dict[str, float]:
+        """Further figures for metrics.jsonl, by their names there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: the functions in which fine-tuning differs from pre-training.
+
+    Given a number below 1, the last two do that share of their work.
+    """
+
+    loss_sum: LossSum
+    micro_batches: Callable[[int], list[Batch]]  # step -> this rank's part
+    evaluate: Callable[..., Mapping[str, Scores]]  # "val", and "train" on request
+    sample: Callable[..., list[dict[str, Any]]]
+
+
 @dataclass
 class Job:
     """Everything one training needs; `config` is resolved, so its intervals are numbers."""
@@ -63,10 +94,9 @@ class Job:
     tokenizer: Tokenizer
     train_tokens: int  # in an epoch
     optimizer: Optimizer
-    loss_sum: LossSum
-    micro_batches: Callable[[int], list[Batch]]  # step -> this rank's part
-    # Given a number below 1, both do that share of their work.
-    evaluate: Callable[..., dict[str, DocumentScores]]  # "val", and "train" on request
+    loss_sum: LossSum  # this and the next three: as of a Task
+    micro_batches: Callable[[int], list[Batch]]
+    evaluate: Callable[..., Mapping[str, Scores]]
     sample: Callable[..., list[dict[str, Any]]]
     trackers: list[Tracker]
     peak_flops: float  # measured, of this rank's device

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 
 from seedbed.checkpoints import (
     CheckpointFolder,
+    load_saved_adapter,
     load_training_state,
     load_weights,
     save_checkpoint,
@@ -22,11 +24,11 @@ from seedbed.checkpoints import (
 from seedbed.config import to_yaml
 from seedbed.distributed import World
 from seedbed.errors import ConfigError
-from seedbed.evaluation.bits_per_byte import DocumentScores
 from seedbed.files import append_json_line, write_text
 from seedbed.progress import Progress
 from seedbed.runs import timestamp
-from seedbed.training.job import Job, RunResult, TrainState
+from seedbed.training.job import Job, RunResult, Scores, TrainState
+from seedbed.training.lora import adapter_state, load_adapter
 from seedbed.training.schedules import multiplier
 from seedbed.training.step import NoMemoryError, StepMetrics, train_step
 from seedbed.training.stopping import Stop
@@ -60,7 +62,7 @@ def run_training(job: Job, stop: Stop, progress: Progress) -> RunResult:
         meter.add(metrics)
         stopping = job.world.any(stop.requested)
         calm = state.skipped_in_a_row == 0  # else nothing is learned, and nothing kept
-        scores: dict[str, DocumentScores] = {}
+        scores: Mapping[str, Scores] = {}
         if state.step == job.steps or (calm and _every(config.evaluation.every, state.step)):
             scores = job.evaluate()
             _note_evaluation(state, scores["val"], job.world)
@@ -182,8 +184,14 @@ def _save(job: Job, folder: CheckpointFolder) -> None:
         folder.at(state.step),
         job.model,
         job.tokenizer,
-        facts={"step": state.step, "tokens": state.tokens, "best_loss": _finite(state.best_loss)},
+        facts={
+            "step": state.step,
+            "tokens": state.tokens,
+            "best_loss": _finite(state.best_loss),
+            "chat": job.config.finetune is not None,
+        },
         optimizer=job.optimizer.state(),
+        adapter=adapter_state(job.model),
         state=asdict(state),
     )
     link(folder, state, job.config.checkpoint.keep)
@@ -209,7 +217,12 @@ def restore(job: Job, folder: CheckpointFolder, progress: Progress) -> int:
         saved = TrainState()
     else:
         optimizer, state = load_training_state(newest)
-        load_weights(job.model, newest)
+        adapter = load_saved_adapter(newest)
+        if adapter:
+            job.initialise()
+            load_adapter(job.model, adapter)
+        else:
+            load_weights(job.model, newest)
         device = job.world.device
         job.optimizer.load_state({k: v.to(device) for k, v in optimizer.items()})
         saved = TrainState.restore(state)
@@ -238,7 +251,7 @@ class Meter:
             self._losses.append(metrics.loss)
         self._grad_norm = metrics.grad_norm
 
-    def record(self, job: Job, scores: dict[str, DocumentScores]) -> dict[str, Any]:
+    def record(self, job: Job, scores: Mapping[str, Scores]) -> dict[str, Any]:
         """Return a line of metrics.jsonl and start anew.
 
         The loss is the mean of the finite ones since the last line; null where there is none, as
@@ -261,6 +274,8 @@ class Meter:
             "seconds": round(state.seconds, 3),
             "timestamp": timestamp(),
         }
+        if val:
+            record |= {f"val_{name}": _finite(value) for name, value in val.details.items()}
         if "train" in scores:
             record["train_eval_loss"] = _finite(scores["train"].loss)
         if state.skipped_steps:
@@ -280,7 +295,7 @@ def _multiplier(job: Job, step: int) -> float:
     return scale * job.state.learning_rate_scale
 
 
-def _note_evaluation(state: TrainState, scores: DocumentScores, world: World) -> None:
+def _note_evaluation(state: TrainState, scores: Scores, world: World) -> None:
     """Take note of a validation loss, and whether the main process finds it the best so far."""
     if world.from_main(scores.loss < state.best_loss):
         state.best_step, state.best_loss = state.step, scores.loss

@@ -154,7 +154,8 @@ def _bf16_is_fast(device: torch.device) -> bool:
 class Optimizer:
     """The optimizers of one model, stepped together; `gradients` are what they apply.
 
-    The model's parameters become views of a few tensors, each of what is treated alike.
+    The model's parameters become views of a few tensors, each of what is treated alike. Frozen ones
+    have no part in it.
     """
 
     def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
@@ -279,9 +280,13 @@ def _by_shape(matrices: Iterable[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the matrices inside blocks, and everything else (embeddings, head, norms, biases)."""
+    """Return the matrices inside blocks, and everything else (embeddings, head, norms, biases).
+
+    Frozen parameters are left out.
+    """
     matrices, others = [], []
     for name, parameter in model.named_parameters():
-        inside = name.startswith("blocks.") and parameter.ndim == 2
-        (matrices if inside else others).append(parameter)
+        if parameter.requires_grad:
+            inside = name.startswith("blocks.") and parameter.ndim == 2
+            (matrices if inside else others).append(parameter)
     return matrices, others

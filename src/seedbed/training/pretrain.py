@@ -1,41 +1,36 @@
-"""Pre-training on a prepared dataset: from a TrainConfig to a run."""
+"""Training on a prepared dataset, of documents or of conversations: from a TrainConfig to a run."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 
 from seedbed.checkpoints import CheckpointFolder, find_checkpoint, load_weights
 from seedbed.config import build, read_yaml
-from seedbed.data.batches import Batch, WindowSampler
 from seedbed.data.prepared import PreparedDataset, open_dataset
-from seedbed.data.token_shards import TokenShards
 from seedbed.distributed import World, join_world
-from seedbed.evaluation.bits_per_byte import DocumentScores, score_documents
-from seedbed.generation.engine import generate
+from seedbed.errors import CheckpointError
+from seedbed.files import check_seal
 from seedbed.machine import keep_freed_memory, measure_matmul_flops
-from seedbed.model.config import ModelConfig
 from seedbed.model.transformer import Transformer, init_weights
 from seedbed.progress import Progress
 from seedbed.runs import RunDir, Tracker, open_trackers
-from seedbed.tokenizers.base import SpecialTokens, Tokenizer, bytes_before_text
+from seedbed.training.chat_task import about_conversations, chat_task
 from seedbed.training.config import Horizon, TrainConfig
 from seedbed.training.costs import estimate_memory
 from seedbed.training.job import Job, RunResult
 from seedbed.training.loop import link, restore, run_training
+from seedbed.training.lora import add_lora, init_adapter
 from seedbed.training.minutes import fix_steps
 from seedbed.training.optimizers import Optimizer
 from seedbed.training.precision import set_up_precision
-from seedbed.training.resolve import rows_of_a_process
+from seedbed.training.resolve import tokens_per_epoch
 from seedbed.training.resume import finished_before, resume_or_begin
-from seedbed.training.step import make_loss
 from seedbed.training.stopping import stop_signals
+from seedbed.training.text_task import text_task
 
 
 def train(
@@ -104,14 +99,24 @@ def set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: Wo
     model = Transformer(shape).to(world.device)
     model.compute_dtype = set_up_precision(config.precision)
 
+    lora = config.finetune.lora if config.finetune else None
+    if lora is not None:
+        add_lora(model, lora, config.seed)
+
     def initialise() -> None:
         if config.from_checkpoint is not None:
-            load_weights(model, find_checkpoint(config.from_checkpoint))
+            origin = find_checkpoint(config.from_checkpoint)
+            check_seal(origin, error=CheckpointError)
+            load_weights(model, origin)
         else:
             init_weights(model, config.seed)
+        if lora is not None:
+            init_adapter(model, config.seed)
 
     model.train()
-    loss_sum = make_loss(model)
+    make_task = chat_task if config.finetune else text_task
+    task = make_task(config, model, dataset, world)
+    loss_sum = task.loss_sum
     if config.compile == "on":
         loss_sum = torch.compile(loss_sum, dynamic=False)
     horizon = Horizon.parse(config.horizon)
@@ -122,12 +127,12 @@ def set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: Wo
         world=world,
         model=model,
         tokenizer=dataset.tokenizer,
-        train_tokens=dataset.train.num_tokens,
+        train_tokens=tokens_per_epoch(config, dataset, config.window_in(shape)),
         optimizer=Optimizer(model, config.optimizer),
         loss_sum=loss_sum,
-        micro_batches=_batch_function(config, shape, dataset.train, world),
-        evaluate=evaluate_function(config, model, dataset),
-        sample=_sample_function(config, model, dataset) if world.on_main else lambda _=1.0: [],
+        micro_batches=task.micro_batches,
+        evaluate=task.evaluate,
+        sample=task.sample,
         trackers=_trackers(run, config, world),
         peak_flops=measure_matmul_flops(world.device, model.compute_dtype),
         initialise=initialise,
@@ -140,104 +145,6 @@ def _trackers(run: RunDir, config: TrainConfig, world: World) -> list[Tracker]:
     return open_trackers(run, config.trackers, config.model_dump(mode="json"))
 
 
-def _batch_function(
-    config: TrainConfig, shape: ModelConfig, tokens: TokenShards, world: World
-) -> Callable[[int], list[Batch]]:
-    assert config.batch_size is not None
-    assert config.micro_batch_size is not None
-    window = config.window_in(shape)
-    sampler = WindowSampler(tokens.tokens, window, config.seed, config.sampling)
-    batch_size = config.batch_size
-    rows = rows_of_a_process(batch_size, world)  # the run may have begun with more or fewer
-    micro = math.gcd(config.micro_batch_size, rows)
-
-    def micro_batches(step: int) -> list[Batch]:
-        first = step * batch_size + world.rank * rows
-        return [sampler.batch(first + i, micro) for i in range(0, rows, micro)]
-
-    return micro_batches
-
-
-def fixed_part(shards: TokenShards, tokens: int, special: SpecialTokens) -> list[np.ndarray]:
-    """Return documents spread evenly over a split, without the special tokens around them.
-
-    They have `tokens` at most in all: where one would go beyond, it is cut, and is the last.
-    """
-    sizes = np.diff(shards.offsets)
-    share = max(1, len(sizes) * min(tokens, int(sizes.sum())) // max(1, int(sizes.sum())))
-    part: list[np.ndarray] = []
-    left = tokens
-    for i in np.unique(np.linspace(0, len(sizes) - 1, share).astype(int)):
-        if left > 0:
-            part.append(np.asarray(special.inside(shards.document(int(i)))[:left]))
-            left -= len(part[-1])
-    return part
-
-
-def evaluate_function(
-    config: TrainConfig, model: Transformer, dataset: PreparedDataset
-) -> Callable[..., dict[str, DocumentScores]]:
-    """Return the function that scores a model, as it then is, on the splits that are watched.
-
-    It takes the share of the watched text that shall be scored, by default all of it.
-    """
-    special = dataset.tokenizer.special
-    splits = {"val": dataset.val}
-    if config.evaluation.train_split:
-        splits["train"] = dataset.train
-    watched = {n: fixed_part(s, config.evaluation.tokens, special) for n, s in splits.items()}
-    lengths = token_lengths(dataset.tokenizer)
-    before = bytes_before_text(dataset.tokenizer)
-
-    def evaluate(share: float = 1.0) -> dict[str, DocumentScores]:
-        scores: dict[str, DocumentScores] = {}
-        for name, part in watched.items():
-            if share < 1:
-                tokens = math.ceil(share * sum(map(len, part)))
-                part = fixed_part(splits[name], tokens, special)
-            scores[name] = score_documents(
-                model,
-                part,
-                [int(lengths[document].sum()) - before for document in part],
-                bos=special.bos,
-                dtype=model.compute_dtype,
-                window=config.window,
-            )
-        return scores
-
-    return evaluate
-
-
-def token_lengths(tokenizer: Tokenizer) -> np.ndarray:
-    """Return how many bytes each token stands for: (vocab_size,)."""
-    return np.array([len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)])
-
-
-def _sample_function(
-    config: TrainConfig, model: Transformer, dataset: PreparedDataset
-) -> Callable[..., list[dict[str, Any]]]:
-    """Return the function that writes samples; it takes the share of their length, as above."""
-    tokenizer = dataset.tokenizer
-    prompts = config.samples.prompts
-    if prompts is None:
-        firsts = [
-            tokenizer.special.inside(dataset.val.document(i))[:6]
-            for i in range(min(2, dataset.val.num_documents))
-        ]
-        prompts = tuple(tokenizer.decode(ids.tolist()) for ids in firsts)
-
-    def sample(share: float = 1.0) -> list[dict[str, Any]]:
-        tokens = math.ceil(share * config.samples.tokens)
-        if tokens == 0 or not prompts:
-            return []
-        model.eval()
-        made = generate(model, tokenizer, prompts, max_new_tokens=tokens, seed=1)
-        model.train()
-        return [{"prompt": g.prompt, "text": g.text, "finished": g.finished} for g in made]
-
-    return sample
-
-
 def _announce(job: Job, progress: Progress) -> None:
     config = job.config
     shape = job.model.config
@@ -245,6 +152,9 @@ def _announce(job: Job, progress: Progress) -> None:
     progress.note(f"{config.flops_per_token(shape) / 1e6:,.1f} MFLOP to train on a token")
     progress.note(f"memory: {estimate_memory(shape, config)}")
     progress.note(f"data: {job.train_tokens:,} tokens from {config.data}")
+    if config.finetune:
+        for line in about_conversations(config):
+            progress.note(line)
     compiled = ", compiled" if config.compile == "on" else ""
     progress.note(f"computing in {config.precision} on {job.world.device}{compiled}")
 

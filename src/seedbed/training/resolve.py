@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seedbed.checkpoints import find_checkpoint
 from seedbed.data.batches import WindowSampler
+from seedbed.data.chat_batches import ChatSampler
 from seedbed.data.prepared import PreparedDataset
 from seedbed.distributed import World
 from seedbed.errors import CheckpointError, ConfigError
@@ -26,15 +27,14 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
     dataset is too small for the context.
     """
     shape = _shape(config, dataset, world)
-    WindowSampler(dataset.train.tokens, _window(config, shape), config.seed)  # checks the size
-    tokens = _expected_tokens(config, shape, dataset, world)
+    per_epoch = tokens_per_epoch(config, dataset, _window(config, shape))
+    tokens = _expected_tokens(config, shape, per_epoch, world)
     rows, micro = _batch_sizes(config, shape, tokens, world)
     horizon = Horizon.parse(config.horizon)
     if horizon.unit == "steps":
         tokens = horizon.amount * rows * config.window_in(shape)
     seconds = tokens / _nominal_rate(config, shape, world)
     compiled = defaults.compile_pays(config.compile, seconds, world.device)
-    per_epoch = dataset.train.num_tokens
     optimizer = defaults.optimizer_for(
         config.optimizer,
         shape.parameters.total,
@@ -42,6 +42,7 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
         epochs=tokens / per_epoch,
         steps_per_epoch=per_epoch / (rows * config.window_in(shape)),
         fresh=config.from_checkpoint is None,
+        share=defaults.share_of_rates(config.finetune),
     )
     resolved = config.model_copy(
         update={
@@ -64,6 +65,23 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
     evaluated = evaluated_tokens(config, dataset)
     affordable = defaults.evaluations_for(steps * tokens_per_step, evaluated)
     return with_steps(resolved, steps, min(EVALUATIONS, affordable))
+
+
+def tokens_per_epoch(config: TrainConfig, dataset: PreparedDataset, window: int) -> int:
+    """Return how many tokens steps have read once they have seen all of the training split.
+
+    Of conversations, what pads the rows counts too, and the text that is mixed in. Raises DataError
+    when there is less than a window.
+    """
+    shards, finetune = dataset.train, config.finetune
+    if finetune is None:
+        WindowSampler(shards.tokens, window, config.seed)  # checks the size
+        return shards.num_tokens
+    if finetune.method == "dpo":
+        return shards.num_documents // 2 * window
+    rows = ChatSampler(shards, window, config.seed).rows_per_epoch
+    share = finetune.replay_share if finetune.replay else 0.0
+    return round(rows * window / (1 - share))
 
 
 def evaluated_tokens(config: TrainConfig, dataset: PreparedDataset) -> int:
@@ -163,15 +181,17 @@ def _shape_of_checkpoint(config: TrainConfig, dataset: PreparedDataset) -> Model
             f"`model.{wrong[0]}` is {getattr(config.model, wrong[0])}, but the shape comes from "
             f"{folder}. Leave it out."
         )
-    return shape.model_copy(update={k: v for k, v in asked.items() if k in free})
+    kept = {k: v for k, v in asked.items() if k in free}
+    if config.finetune and config.finetune.method == "dpo":
+        kept["dropout"] = 0.0  # the reference has none, and answers are compared with its own
+    return shape.model_copy(update=kept)
 
 
 def _expected_tokens(
-    config: TrainConfig, shape: ModelConfig, dataset: PreparedDataset, world: World
+    config: TrainConfig, shape: ModelConfig, per_epoch: int, world: World
 ) -> float:
     """Return how many tokens the horizon comes to, by nominal rates where it is minutes."""
     horizon = Horizon.parse(config.horizon)
-    per_epoch = dataset.train.num_tokens
     if horizon.unit == "minutes":
         tokens = _training_seconds(horizon.amount) * _nominal_rate(config, shape, world)
         return min(tokens, config.max_epochs * per_epoch)

@@ -14,7 +14,7 @@ from seedbed.config import Tree, differences, merge, parse_yaml
 from seedbed.errors import CheckpointError, ConfigError
 from seedbed.files import MANIFEST, read_json, read_json_lines
 from seedbed.runs import RunDir
-from seedbed.training.config import TrainConfig
+from seedbed.training.config import FinetuneSettings, TrainConfig
 from seedbed.training.run_summary import RunSummary, manifest_of_data, read_config, summarise
 
 EVALUATIONS_SHOWN = 8
@@ -114,7 +114,17 @@ def _asked(run: RunDir) -> Tree:
         return {}
     default = TrainConfig(data=Path(), out=Path()).model_dump(mode="json")
     changed = differences(default, merge(default, asked))  # pyright: ignore[reportUnknownArgumentType]
-    return {key: new for key, (_, new) in changed.items()}
+    return _with_finetuning({key: new for key, (_, new) in changed.items()})
+
+
+def _with_finetuning(asked: Tree) -> Tree:
+    """Return the settings with those of fine-tuning one by one, without the folders they imply."""
+    own = asked.pop("finetune", None)
+    if own is None:
+        return asked
+    default = FinetuneSettings(checkpoint=Path(), sources=("",)).model_dump(mode="json")
+    changed = {f"finetune.{k}": new for k, (_, new) in differences(default, own).items()}
+    return {**changed, **{k: v for k, v in asked.items() if k not in ("data", "from_checkpoint")}}
 
 
 def _json(file: Path) -> Tree:
@@ -170,19 +180,33 @@ def _checkpoints(run: RunDir) -> list[SavedCheckpoint]:
 def _commands(summary: RunSummary, asked: Tree, *, has_checkpoint: bool) -> list[str]:
     """Return commands that can be copied: to go on, or further in a new run; and to use it."""
     run, commands = str(summary.run), list[str]()
+    can_talk = "finetune.checkpoint" in asked
     if asked and summary.state not in ("running", "finished"):
-        commands.append(shlex.join(["seedbed", "train", *_words(asked)]))
+        command = _finetune_words(asked) if can_talk else ["train", *_words(asked)]
+        commands.append(shlex.join(["seedbed", *command]))
     if not has_checkpoint:
         return commands
-    if summary.state == "finished" and summary.data is not None:
+    if summary.state == "finished" and summary.data is not None and not can_talk:
         further = ["--data", str(summary.data), "--out", f"{run}-further", "--from", run]
         commands.append(shlex.join(["seedbed", "train", *further, "--minutes", "10"]))
     return [
         *commands,
         shlex.join(["seedbed", "eval", run]),
-        shlex.join(["seedbed", "generate", run, "--prompt", "Once upon a time"]),
+        shlex.join(
+            ["seedbed", "chat", run]
+            if can_talk
+            else ["seedbed", "generate", run, "--prompt", "Once upon a time"]
+        ),
         shlex.join(["seedbed", "plot", run]),
     ]
+
+
+def _finetune_words(asked: Tree) -> list[str]:
+    """Return the words of the command that fine-tunes so."""
+    named = {"finetune.checkpoint", "finetune.sources"}
+    sources = [word for name in asked["finetune.sources"] for word in ("--data", name)]
+    others = _words({key: value for key, value in asked.items() if key not in named})
+    return ["finetune", str(asked["finetune.checkpoint"]), *sources, *others]
 
 
 def _words(asked: Tree) -> Iterator[str]:

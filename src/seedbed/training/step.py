@@ -17,7 +17,7 @@ from seedbed.model.transformer import Transformer
 from seedbed.training.optimizers import Optimizer
 from seedbed.training.precision import LossScale
 
-LossSum = Callable[[Tensor, Tensor], Tensor]  # (inputs, targets) -> summed cross-entropy
+LossSum = Callable[..., Tensor]  # of a batch's tensors: summed over its targets
 
 
 class NoMemoryError(Exception):
@@ -36,8 +36,8 @@ class StepMetrics:
 def make_loss(model: Transformer) -> LossSum:
     """Return the function that sums the cross-entropy over target tokens, in float32."""
 
-    def loss_sum(inputs: Tensor, targets: Tensor) -> Tensor:
-        logits = model(inputs).float()  # (batch, time, vocab)
+    def loss_sum(inputs: Tensor, targets: Tensor, documents: Tensor | None = None) -> Tensor:
+        logits = model(inputs, documents=documents).float()  # (batch, time, vocab)
         return F.cross_entropy(
             logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum"
         )

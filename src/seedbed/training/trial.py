@@ -7,6 +7,7 @@ head each have their own. So the shape itself is timed, for some seconds.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,14 +45,20 @@ class Trial:
     whole_steps: bool  # False: the step was put together from some of its micro-batches
 
 
-def try_out(config: TrainConfig, *, seconds: float = SECONDS) -> Trial:
-    """Return what a few steps of a resolved config take in a fresh process.
+def try_out(config: TrainConfig, *, seconds: float = SECONDS, threads: int | None = None) -> Trial:
+    """Return what a few steps of a resolved config take in a fresh process, with `threads` threads.
 
     Raises ConfigError with the process' last words when it fails, for want of memory for one.
     """
     command = [sys.executable, "-m", "seedbed.training.trial", str(seconds)]
+    environment = os.environ if threads is None else os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(
-        command, input=config.model_dump_json(), capture_output=True, text=True, check=False
+        command,
+        input=config.model_dump_json(),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         words = done.stderr.strip().splitlines()
@@ -80,7 +87,9 @@ def run_trial(config: TrainConfig, seconds: float, *, started: float) -> Trial:
         return Trial(
             starting=starting,
             step=step,
-            evaluation=_time_evaluation(job, evaluated_tokens(config, dataset)),
+            evaluation=_time_evaluation(
+                job, evaluated_tokens(config, dataset) / evaluated_tokens(job.config, dataset)
+            ),
             save=seconds_of_a_save(job),
             memory=peak_memory(),
             timed_steps=timed,
@@ -142,11 +151,11 @@ def _update_seconds(job: Job) -> float:
     return time.perf_counter() - start
 
 
-def _time_evaluation(job: Job, tokens: int) -> float:
-    """Return the seconds of an evaluation of so many tokens, with its samples."""
+def _time_evaluation(job: Job, times: float) -> float:
+    """Return the seconds of an evaluation of so many times the text, with its samples."""
     start = time.perf_counter()
-    scored = sum(int(scores.tokens.sum()) for scores in job.evaluate().values())
-    scoring = (time.perf_counter() - start) * tokens / max(1, scored)
+    job.evaluate()
+    scoring = (time.perf_counter() - start) * times
     start = time.perf_counter()
     job.sample()
     return scoring + time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""Talking with a model: what a terminal and a server share."""

@@ -1,0 +1,253 @@
+"""What fine-tuning learns and measures, of conversations or of pairs of answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from seedbed.checkpoints import load_checkpoint
+from seedbed.data.batches import Batch, WindowSampler
+from seedbed.data.chat_batches import ChatSampler
+from seedbed.data.prepared import PreparedDataset, open_dataset
+from seedbed.data.token_shards import TokenShards
+from seedbed.distributed import World
+from seedbed.errors import ConfigError
+from seedbed.evaluation.chat import score_conversations
+from seedbed.evaluation.evaluate import choose_documents
+from seedbed.generation.engine import stream
+from seedbed.model.transformer import Transformer
+from seedbed.tokenizers.base import Tokenizer, bytes_before_text
+from seedbed.tokenizers.chat_template import Rendered, answer_prompt, transcript
+from seedbed.tokenizers.conversation import Message
+from seedbed.training.config import TrainConfig
+from seedbed.training.job import Scores, Task
+from seedbed.training.preferences import PairSampler, make_pair_loss, score_pairs
+from seedbed.training.step import make_loss
+from seedbed.training.text_task import batch_function, token_lengths
+
+PROMPTS = 4  # that are answered at each evaluation
+_PAIRS_AT_A_TIME = 8  # of an evaluation
+
+
+def chat_task(
+    config: TrainConfig, model: Transformer, dataset: PreparedDataset, world: World
+) -> Task:
+    """Return what learning from a dataset of conversations is.
+
+    Raises ConfigError for text to mix in that another tokenizer encoded.
+    """
+    assert config.finetune is not None
+    make = _pairs_task if config.finetune.method == "dpo" else _conversations_task
+    return make(config, model, dataset, world)
+
+
+def _conversations_task(
+    config: TrainConfig, model: Transformer, dataset: PreparedDataset, world: World
+) -> Task:
+    window = config.window_in(model.config)
+    chats = ChatSampler(dataset.train, window, config.seed)
+    replayed = rows_replayed(config)
+    texts = _replay_sampler(config, dataset, window) if replayed else None
+    sampler = MixedSampler(chats, texts, config.batch_size or 1, replayed) if texts else chats
+    return Task(
+        loss_sum=make_loss(model),
+        micro_batches=batch_function(sampler, config, world),
+        evaluate=chat_evaluate_function(config, model, dataset),
+        sample=_answer_function(config, model, dataset) if world.on_main else lambda _=1.0: [],
+    )
+
+
+def rows_replayed(config: TrainConfig) -> int:
+    """Return how many rows of a step are of the text that was learned before."""
+    settings = config.finetune
+    if settings is None or settings.replay is None:
+        return 0
+    assert config.batch_size is not None
+    return min(config.batch_size - 1, max(1, round(settings.replay_share * config.batch_size)))
+
+
+def _replay_sampler(config: TrainConfig, dataset: PreparedDataset, window: int) -> WindowSampler:
+    assert config.finetune is not None
+    assert config.finetune.replay is not None
+    texts = open_dataset(config.finetune.replay)
+    if texts.tokenizer.fingerprint() != dataset.tokenizer.fingerprint():
+        raise ConfigError(
+            f"`replay` is {texts.folder}, which was prepared with another tokenizer than the model "
+            f"now has. Prepare it again with --tokenizer {config.from_checkpoint}."
+        )
+    return WindowSampler(texts.train.tokens, window, config.seed)
+
+
+class MixedSampler:
+    """Rows of conversations, and at the end of each step some windows of plain text."""
+
+    def __init__(
+        self, chats: ChatSampler, texts: WindowSampler, batch_size: int, replayed: int
+    ) -> None:
+        self._chats, self._texts = chats, texts
+        self._batch_size, self._replayed = batch_size, replayed
+
+    def batch(self, first: int, rows: int) -> Batch:
+        """Return `rows` rows from number `first` on."""
+        made = [self._row(number).tensors for number in range(first, first + rows)]
+        return Batch(*(torch.cat(parts) for parts in zip(*made, strict=True)))
+
+    def _row(self, number: int) -> Batch:
+        step, place = divmod(number, self._batch_size)
+        chats = self._batch_size - self._replayed
+        if place < chats:
+            return self._chats.batch(step * chats + place, 1)
+        text = self._texts.batch(step * self._replayed + place - chats, 1)
+        return Batch(text.inputs, text.targets, torch.zeros_like(text.inputs))
+
+
+def chat_evaluate_function(
+    config: TrainConfig, model: Transformer, dataset: PreparedDataset
+) -> Callable[..., Mapping[str, Scores]]:
+    """Return the function that scores the assistant's words in a part of the splits watched."""
+    lengths = token_lengths(dataset.tokenizer)
+
+    def evaluate(share: float = 1.0) -> Mapping[str, Scores]:
+        scores: dict[str, Scores] = {}
+        for name, shards in _watched(config, dataset).items():
+            numbers = choose_documents(shards, math.ceil(share * config.evaluation.tokens))
+            scores[name] = score_conversations(
+                model,
+                [_rendered(shards, number) for number in numbers],
+                [_trained_bytes(shards, number, lengths) for number in numbers],
+                dtype=model.compute_dtype,
+                window=config.window,
+            )
+        return scores
+
+    return evaluate
+
+
+def _watched(config: TrainConfig, dataset: PreparedDataset) -> dict[str, TokenShards]:
+    both = {"val": dataset.val, "train": dataset.train}
+    return both if config.evaluation.train_split else {"val": dataset.val}
+
+
+def _rendered(shards: TokenShards, number: int) -> Rendered:
+    return Rendered(shards.document(number).tolist(), shards.trained_of(number).tolist())
+
+
+def _trained_bytes(shards: TokenShards, number: int, lengths: np.ndarray) -> int:
+    return int(lengths[shards.document(number)[shards.trained_of(number)]].sum())
+
+
+def _answer_function(
+    config: TrainConfig, model: Transformer, dataset: PreparedDataset
+) -> Callable[..., list[dict[str, Any]]]:
+    """Return the function that answers the prompts given, or the first of held-out conversations.
+
+    It takes the share of the answers' length.
+    """
+    tokenizer = dataset.tokenizer
+    if config.samples.prompts is None:
+        numbers = range(0, dataset.val.num_documents, 2 if _is_dpo(config) else 1)
+        prompts = [_first_question(dataset.val, number) for number in numbers[:PROMPTS]]
+    else:
+        asked = ([Message("user", text)] for text in config.samples.prompts)
+        prompts = [answer_prompt(tokenizer, messages) for messages in asked]
+
+    def answer(share: float = 1.0) -> list[dict[str, Any]]:
+        tokens = math.ceil(share * config.samples.tokens)
+        if tokens == 0:
+            return []
+        texts, ends = [""] * len(prompts), ["length"] * len(prompts)
+        model.eval()
+        for token in stream(model, tokenizer, prompts, max_new_tokens=tokens, seed=1):
+            texts[token.row] += token.text
+            ends[token.row] = token.finished or ends[token.row]
+        model.train()
+        return [
+            {"prompt": _without_marks(tokenizer, prompt), "text": text, "finished": end}
+            for prompt, text, end in zip(prompts, texts, ends, strict=True)
+        ]
+
+    return answer
+
+
+def _without_marks(tokenizer: Tokenizer, prompt: list[int]) -> str:
+    return transcript(tokenizer, Rendered(prompt, [False] * len(prompt)))
+
+
+def _is_dpo(config: TrainConfig) -> bool:
+    return config.finetune is not None and config.finetune.method == "dpo"
+
+
+def _first_question(shards: TokenShards, number: int) -> list[int]:
+    """Return the ids of a conversation before the first that are learned."""
+    return shards.document(number)[: int(shards.trained_of(number).argmax())].tolist()
+
+
+# --- pairs of answers -----------------------------------------------------------------------
+
+
+def _pairs_task(
+    config: TrainConfig, model: Transformer, dataset: PreparedDataset, world: World
+) -> Task:
+    """Return what learning from pairs is; the model that training began from is the reference."""
+    assert config.finetune is not None
+    assert config.from_checkpoint is not None
+    reference = load_checkpoint(config.from_checkpoint, world.device).model.requires_grad_(False)
+    reference.compute_dtype = model.compute_dtype
+    sampler = PairSampler(dataset.train, config.seed, reference)
+    return Task(
+        loss_sum=make_pair_loss(model, config.finetune.beta),
+        micro_batches=batch_function(sampler, config, world),
+        evaluate=_evaluate_pairs_function(config, model, reference, dataset),
+        sample=_answer_function(config, model, dataset) if world.on_main else lambda _=1.0: [],
+    )
+
+
+def _evaluate_pairs_function(
+    config: TrainConfig, model: Transformer, reference: Transformer, dataset: PreparedDataset
+) -> Callable[..., Mapping[str, Scores]]:
+    """Return the function that scores a part of the pairs of the splits watched."""
+    assert config.finetune is not None
+    beta, lengths = config.finetune.beta, token_lengths(dataset.tokenizer)
+    before = bytes_before_text(dataset.tokenizer)
+    samplers = {
+        name: PairSampler(shards, config.seed, reference)
+        for name, shards in _watched(config, dataset).items()
+    }
+
+    def evaluate(share: float = 1.0) -> Mapping[str, Scores]:
+        scores: dict[str, Scores] = {}
+        for name, sampler in samplers.items():
+            wanted = math.ceil(share * config.evaluation.tokens / sampler.width)
+            count = min(wanted, sampler.pairs_per_epoch)
+            batches = [
+                sampler.batch(first, min(_PAIRS_AT_A_TIME, count - first))
+                for first in range(0, count, _PAIRS_AT_A_TIME)
+            ]
+            scores[name] = score_pairs(model, batches, lengths, beta=beta, bytes_before=before)
+        return scores
+
+    return evaluate
+
+
+# --- what is told before it starts -----------------------------------------------------------
+
+
+def about_conversations(config: TrainConfig) -> Iterator[str]:
+    """Yield lines on the conversations of a run, and one of them with what is learned marked."""
+    dataset = open_dataset(config.data, verify=False)
+    train, what = dataset.manifest["train"], "pairs" if _is_dpo(config) else "conversations"
+    each = 2 if _is_dpo(config) else 1
+    yield (
+        f"{what}: {train['documents'] // each:,} to learn from, "
+        f"{dataset.val.num_documents // each:,} held out; "
+        f"{train['trained_tokens'] / train['tokens']:.0%} of the tokens are learned"
+    )
+    for reason, drop in dataset.manifest["drops"].items():
+        yield f"{drop['documents']:,} {reason}; the first: {drop['first']}"
+    yield "the first of them; what is learned stands in « »:"
+    for number in range(each):
+        yield transcript(dataset.tokenizer, _rendered(dataset.train, number))
