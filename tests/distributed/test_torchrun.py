@@ -28,13 +28,17 @@ def train(
     *more: str,
     program: Sequence[str] = ("-m", "seedbed"),
 ) -> subprocess.CompletedProcess[str]:
+    words = [*program, "train", "--data", str(data), "--out", str(out), "--steps", str(steps)]
+    return launch(processes, *words, *SETTINGS, *more)
+
+
+def launch(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
     launcher: list[str] = []
     if processes > 1:
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
         launcher.append(str(processes))
-    command = [sys.executable, *launcher, *program, "train", "--data", str(data), "--out", str(out)]
     return subprocess.run(
-        [*command, "--steps", str(steps), *SETTINGS, *more],
+        [sys.executable, *launcher, *words],
         env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
@@ -123,3 +127,22 @@ def test_two_processes_halve_together_when_one_runs_out_of_memory(
     assert len(one) == 3
     for key in ("train_loss", "grad_norm", "val_loss", "tokens"):
         assert [line[key] for line in one] == [line[key] for line in two]
+
+
+def test_two_processes_fine_tune_as_one_does(data: Path, tmp_path: Path) -> None:
+    assert train(data, tmp_path / "stories", 1, 2, "model.context_length=128").returncode == 0
+    chats = tmp_path / "chats.jsonl"
+    exchange = '{{"prompt": "Number {0}?", "completion": "It is {0}."}}\n'
+    chats.write_text("".join(exchange.format(n) for n in range(40)))
+    for processes in (1, 2):
+        words = ["finetune", str(tmp_path / "stories"), "--data", str(chats), "--replay", str(data)]
+        words += ["--out", str(tmp_path / str(processes)), "--steps", "4", "--eval-every", "1"]
+        rates = ["optimizer.learning_rate=1e-4", "optimizer.matrix_learning_rate=1e-3"]
+        same = ["batch_size=8", "precision=fp32", "compile=off", "samples.tokens=0", *rates]
+        done = launch(processes, "-m", "seedbed", *words, *same)
+        assert done.returncode == 0, done.stderr
+    one, two = (read_json_lines(tmp_path / str(n) / "metrics.jsonl") for n in (1, 2))
+    assert [r["step"] for r in one] == [1, 2, 3, 4]
+    for mine, theirs in zip(one, two, strict=True):
+        for key in ("train_loss", "grad_norm", "val_loss", "tokens"):
+            assert mine[key] == pytest.approx(theirs[key], rel=1e-3), (key, mine["step"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -39,7 +40,8 @@ TEXTS = [
     "{{ 1 }}",
 ]
 TEXTS += ["", " ", "{% raw %}", "<b>", "it's, it'll", "<0x41>", "\u2585", "Once upon a time"]
-EVERY = 50  # of the records: all of them together take minutes
+# Of the records every so many: CHAT_EVERY=1 takes all, which takes minutes.
+EVERY = int(os.environ.get("CHAT_EVERY", "50"))
 
 
 @pytest.fixture(scope="module", params=KINDS)

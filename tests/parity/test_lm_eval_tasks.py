@@ -21,10 +21,10 @@ lm_eval = pytest.importorskip("lm_eval", reason="pip install seedbed[eval]")
 def test_each_item_is_right_for_the_harness_where_it_is_for_us(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datasets
+    from datasets import config as datasets_config
     from lm_eval.tasks import TaskManager
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets_config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     config = {"sources": ("sample:stories:60",), "out": tmp_path / "data", "vocab_size": 400}
     tokenizer = prepare(PrepareConfig.model_validate(config)).tokenizer
     model = random_model(vocab_size=tokenizer.vocab_size, context_length=256)
@@ -33,7 +33,7 @@ def test_each_item_is_right_for_the_harness_where_it_is_for_us(
     save_tasks(tmp_path / "tasks", tasks, bos="<|endoftext|>")
     theirs = lm_eval.simple_evaluate(
         model="hf",
-        model_args=f"pretrained={tmp_path / 'model'},dtype=float32",
+        model_args=f"pretrained={tmp_path / 'model'},dtype=float32,logits_cache=False",
         tasks=["seedbed"],
         task_manager=TaskManager(include_path=str(tmp_path / "tasks"), include_defaults=False),
         device="cpu",

@@ -127,3 +127,17 @@ def test_a_model_without_chat_tokens_gets_them(
     ids = torch.tensor([[5, 301, 7, 302]])
     with torch.no_grad():
         assert (tuned(ids) - stock.eval()(ids).logits).abs().max().item() < 1e-5
+
+
+def test_lora_learns_the_rows_that_are_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_elsewhere("llama", tmp_path / "theirs")
+    file = tmp_path / "chats.jsonl"
+    exchange = '{{"prompt": "Number {0}?", "completion": "It is {0}."}}\n'
+    file.write_text("".join(exchange.format(n) for n in range(20)))
+    monkeypatch.setattr(pretrain, "measure_matmul_flops", lambda *_: 1e10)
+    own = {"checkpoint": tmp_path / "theirs", "sources": (str(file),), "lora": {"rank": 2}}
+    common = {"horizon": "3 steps", "batch_size": 2, "device": "cpu", "precision": "fp32"}
+    settings = {**common, "out": tmp_path / "run", "finetune": own, "samples": {"tokens": 0}}
+    finetune(build(TrainConfig, settings), quiet=True)
+    rows = load_checkpoint(tmp_path / "run").model.embedding.weight[300:303]
+    assert all(not torch.equal(rows[i], rows[j]) for i in range(3) for j in range(i))

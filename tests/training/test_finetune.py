@@ -14,19 +14,20 @@ import torch
 from safetensors.torch import load_file
 
 from killing import Moment, kill_runs
-from seedbed.checkpoints import load_checkpoint
+from seedbed.checkpoints import load_checkpoint, save_checkpoint
 from seedbed.config import build
-from seedbed.data.batches import Batch
+from seedbed.data.batches import Batch, WindowSampler
 from seedbed.data.chat_batches import ChatSampler
 from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.data.prepared import open_dataset
 from seedbed.distributed import World
-from seedbed.errors import CheckpointError, ConfigError
+from seedbed.errors import CheckpointError, ConfigError, DataError
 from seedbed.files import read_json_lines
 from seedbed.model.config import ModelSettings
 from seedbed.model.transformer import Transformer, init_weights
 from seedbed.tokenizers.load import load_tokenizer
 from seedbed.training import loop, pretrain
+from seedbed.training.chat_task import MixedSampler
 from seedbed.training.config import OptimizerSettings, TrainConfig
 from seedbed.training.finetune import finetune
 from seedbed.training.job import RunResult
@@ -85,11 +86,17 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(story_model: Path, chats: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
+def settings(
+    story_model: Path, chats: Path, pairs: Path, dataset: Path, tmp_path: Path
+) -> Callable[..., TrainConfig]:
     """Return a function that gives the settings of a small fine-tuning in tmp_path / out."""
 
     def make(out: str = "run", *, finetune: dict[str, Any] | None = None, **changes: Any) -> Any:
         own = {"checkpoint": story_model, "sources": (str(chats),), **(finetune or {})}
+        if own.get("replay") == "STORIES":
+            own["replay"] = dataset
+        if own["sources"] == ("PAIRS",):
+            own["sources"] = (str(pairs),)
         return build(TrainConfig, SMALL, {"out": tmp_path / out, "finetune": own}, changes)
 
     return make
@@ -282,13 +289,40 @@ def test_another_tokenizer_keeps_the_rows_it_has_in_common(
     assert load_tokenizer(tmp_path / "run" / "data").fingerprint() == new.tokenizer.fingerprint()
 
 
-def test_text_is_learned_beside_conversations(tuned: Tuned, dataset: Path, tmp_path: Path) -> None:
-    result = tuned(finetune={"replay": dataset, "replay_share": 0.25})
-    assert result.state == "finished"
+def test_text_is_learned_beside_conversations(
+    chat_data: Path, tuned: Tuned, dataset: Path, tmp_path: Path
+) -> None:
+    chats = ChatSampler(open_dataset(chat_data).train, 96, 1)
+    texts = WindowSampler(open_dataset(dataset).train.tokens, 96, 1)
+    mixed = MixedSampler(chats, texts, batch_size=4, replayed=1)
+    rows = torch.cat([mixed.batch(first, 2).inputs for first in range(0, 12, 2)])
+    expected = [
+        part for step in range(3) for part in (chats.batch(3 * step, 3), texts.batch(step, 1))
+    ]
+    assert torch.equal(rows, torch.cat([part.inputs for part in expected]))
     source = ("sample:stories:200",)
     prepare(PrepareConfig(sources=source, out=tmp_path / "chars", tokenizer="char"))
     with pytest.raises(ConfigError, match=r"`replay` is .* prepared with another tokenizer"):
         tuned("other", finetune={"replay": tmp_path / "chars"})
+
+
+def test_a_single_row_has_no_room_for_text(tuned: Tuned) -> None:
+    with pytest.raises(ConfigError, match="`replay` needs steps of two rows at least"):
+        tuned(finetune={"replay": "STORIES"}, batch_size=1, micro_batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [
+        ({"method": "dpo", "replay": "x"}, "`replay` is for method sft"),
+        ({"val": ("x",), "val_fraction": 0.1}, "`val` and `val_fraction` both choose"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    own: dict[str, Any], named: str, settings: Callable[..., TrainConfig]
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        settings(finetune=own)
 
 
 def test_dpo_logs_accuracy_and_margin(tuned: Tuned, pairs: Path, tmp_path: Path) -> None:
@@ -305,6 +339,8 @@ def test_dpo_logs_accuracy_and_margin(tuned: Tuned, pairs: Path, tmp_path: Path)
 WAYS: dict[str, dict[str, Any]] = {
     "full": {},
     "lora": {"lora": {"rank": 2}},
+    "replay": {"replay": "STORIES"},
+    "dpo": {"method": "dpo", "sources": ("PAIRS",)},
 }
 MOMENTS: dict[str, Moment] = {
     "before the seal of its start": ("seedbed.checkpoints", "seal_folder", "before", 1),
@@ -384,10 +420,60 @@ def test_a_damaged_checkpoint_is_passed_over(way: str, tuned: Tuned, tmp_path: P
     content = bytearray((newest / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (newest / "model.safetensors").write_bytes(content)
-    request = tmp_path / "run" / "request.json"
-    request.write_text(request.read_text().replace("/whole", "/run"))
     assert tuned(finetune=WAYS[way]).state == "finished"
     assert final(tmp_path / "run") == final(tmp_path / "whole")
+
+
+def test_a_moved_run_goes_on(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned("whole", finetune=WAYS["lora"])
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_is_over", lambda job: job.state.step >= 4)
+        tuned("run", finetune=WAYS["lora"])
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    assert tuned("elsewhere", finetune=WAYS["lora"]).state == "finished"
+    assert final(tmp_path / "elsewhere") == final(tmp_path / "whole")
+
+
+def test_another_start_of_the_same_name_is_taken_anew(
+    story_model: Path, tuned: Tuned, tmp_path: Path
+) -> None:
+    shutil.copytree(story_model, tmp_path / "mine", symlinks=True)
+    way = {"checkpoint": tmp_path / "mine", "sources": (str(tmp_path / "no.jsonl"),)}
+    with pytest.raises(DataError):
+        tuned(finetune=way)
+    at = (tmp_path / "mine" / "checkpoints" / "best").resolve()
+    other = load_checkpoint(at)
+    with torch.no_grad():
+        other.model.norm.weight.add_(1.0)
+    save_checkpoint(at, other.model, other.tokenizer, facts={})
+    tuned(horizon="1 steps", finetune={"checkpoint": tmp_path / "mine"})
+    base = load_checkpoint(tmp_path / "run" / "base").model
+    assert torch.equal(base.norm.weight, other.model.norm.weight)
+
+
+@pytest.mark.parametrize("name", ["data", "base"])
+def test_what_finetune_did_not_make_is_not_replaced(
+    name: str, tuned: Tuned, tmp_path: Path
+) -> None:
+    precious = tmp_path / "run" / name / "chats.jsonl"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    with pytest.raises(ConfigError, match=f"{name} exists and was not made by `seedbed finetune`"):
+        tuned()
+    assert precious.read_text() == "mine"
+
+
+def test_a_run_of_train_is_not_taken_for_a_fine_tuning(
+    story_model: Path, settings: Callable[..., TrainConfig]
+) -> None:
+    config = settings().model_copy(update={"out": story_model})
+    with pytest.raises(ConfigError, match="holds a run of `seedbed train`"):
+        finetune(config, quiet=True)
+
+
+def test_train_sends_settings_of_a_fine_tuning_away(settings: Callable[..., TrainConfig]) -> None:
+    with pytest.raises(ConfigError, match="ask `seedbed finetune` for it"):
+        pretrain.train(settings(), quiet=True)
 
 
 def test_a_damaged_start_is_told(

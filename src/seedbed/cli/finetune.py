@@ -49,7 +49,7 @@ _SETTING_OF_OPTION = {
     "--method", type=click.Choice(["sft", "dpo"]), help="Answers (default), or preferences."
 )
 @click.option("--lora-rank", type=int, help="Train a change of this rank, not every weight.")
-@click.option("--lora-alpha", type=float, help="The change counts ALPHA / RANK.  [default: 2]")
+@click.option("--lora-alpha", type=float, help="The change counts ALPHA / RANK.  [default: 2 RANK]")
 @click.option(
     "--beta", type=float, help="Of dpo: how closely to keep to the start.  [default: 0.1]"
 )
@@ -87,7 +87,7 @@ def command(
     with conversations: messages, ShareGPT, Alpaca, prompt and completion, or text with <user> and
     <assistant>; or sample:chats. Only what the assistant says is learned; one conversation is shown
     before it starts, what is learned marked. Pairs of answers (prompt, chosen, rejected) are for
-    --method dpo. Every setting of `seedbed train` can be given as KEY.PATH=VALUE. Ctrl-C saves the
+    --method dpo. Other settings of `seedbed train` can be given as KEY.PATH=VALUE. Ctrl-C saves the
     state and stops (exit code 75); the same command goes on from there.
     """
     started = time.perf_counter()  # importing torch counts too

@@ -33,7 +33,8 @@ from seedbed.errors import DataError
 from seedbed.files import replace_folder, seal_folder
 from seedbed.tokenizers.base import Tokenizer
 from seedbed.tokenizers.chat_template import Rendered, render, render_answer
-from seedbed.tokenizers.conversation import Conversation
+from seedbed.tokenizers.conversation import Conversation, Message
+from seedbed.tokenizers.utf8 import encode_utf8
 
 CUT = "cut at a turn"  # kept, but for what did not fit
 
@@ -43,7 +44,7 @@ class _Example:
     """A conversation, or the two of a pair, and what decides its side of the split."""
 
     key: int
-    conversations: list[Rendered]
+    conversations: list[tuple[NDArray[np.uint32], NDArray[np.bool_]]]  # ids; which are learned
     place: str
 
 
@@ -127,7 +128,7 @@ class _Reader:
             if cut is None:
                 return
             rendered = cut
-        yield _Example(_key_of(rendered.ids), [rendered], conversation.place)
+        yield _Example(_key_of(conversation.messages), _arrays(rendered), conversation.place)
 
     def _pair(self, pair: Preference) -> Iterator[_Example]:
         both = [
@@ -135,8 +136,7 @@ class _Reader:
             for answer in (pair.chosen, pair.rejected)
         ]
         if all(map(self._fits, both)):
-            key = _key_of(render(self._tokenizer, pair.prompt).ids)
-            yield _Example(key, both, pair.place)
+            yield _Example(_key_of(pair.prompt), _arrays(*both), pair.place)
         else:
             self._drops.add(TOO_LONG, pair.place)
 
@@ -152,8 +152,14 @@ class _Reader:
         return None
 
 
-def _key_of(ids: Sequence[int]) -> int:
-    return content_hash(np.array(ids, "<u4").tobytes())
+def _key_of(messages: Sequence[Message]) -> int:
+    """Return a hash of who says what, before any tokenizer or window has a say in it."""
+    said = "\0".join(f"{message.role}\0{message.content}" for message in messages)
+    return content_hash(encode_utf8(said))
+
+
+def _arrays(*conversations: Rendered) -> list[tuple[NDArray[np.uint32], NDArray[np.bool_]]]:
+    return [(np.array(r.ids, np.uint32), np.array(r.trained, np.bool_)) for r in conversations]
 
 
 def _without_copies(
@@ -163,7 +169,7 @@ def _without_copies(
     kept: list[_Example] = []
     seen: set[int] = set()
     for example in examples:
-        whole = hash(tuple(tuple(each.ids) for each in example.conversations))  # of integers
+        whole = content_hash(b"".join(ids.tobytes() for ids, _ in example.conversations))
         if example.key in held_out or whole in seen:
             drops.add(IN_VALIDATION if example.key in held_out else EXACT, example.place)
         else:
@@ -178,7 +184,7 @@ def _split(
     if not examples:
         return [], []
     if fraction is None:
-        tokens = sum(len(r.ids) for example in examples for r in example.conversations)
+        tokens = sum(len(ids) for example in examples for ids, _ in example.conversations)
         fraction = default_validation_fraction(4 * tokens)  # bytes, roughly
     keys = np.array(sorted(example.key for example in examples), np.uint64)
     threshold = validation_threshold(keys, fraction)
@@ -191,11 +197,10 @@ def _write(
 ) -> dict[str, Any]:
     """Write the files of a split; return what they hold."""
     conversations = [each for example in examples for each in example.conversations]
-    lengths = np.array([len(each.ids) for each in conversations], np.int64)
-    ids = np.concatenate([each.ids for each in conversations]).astype(
-        dtype_for(tokenizer.vocab_size)
-    )
-    trained = np.concatenate([each.trained for each in conversations]).astype(np.bool_)
+    lengths = np.array([len(ids) for ids, _ in conversations], np.int64)
+    all_ids = np.concatenate([ids for ids, _ in conversations])
+    ids = all_ids.astype(dtype_for(tokenizer.vocab_size))
+    trained = np.concatenate([trained for _, trained in conversations])
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype("<i8")
     for suffix, content in (("bin", ids), ("mask", trained), ("idx", offsets)):
         content.tofile(folder / f"{split}.{suffix}")

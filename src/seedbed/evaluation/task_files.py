@@ -23,9 +23,10 @@ HARNESS_TAG = "seedbed"  # all of them
 
 # The choices follow the context as they stand, and the names are quoted: JSON is YAML.
 _HARNESS_TASK = """\
-# lm_eval --model hf --model_args pretrained=CHECKPOINT,dtype=float32 \\
-#   --tasks {tag} --include_path {folder}
-# acc compares choices by likelihood, acc_norm by likelihood per character.
+# lm_eval --model hf --model_args pretrained=CHECKPOINT,dtype=float32,logits_cache=False \\
+#   --device cpu --tasks {tag} --include_path {folder}
+# acc compares choices by likelihood, acc_norm by likelihood per character. Without logits_cache,
+# which mistakes a text for the same text cut elsewhere into context and choice (seen in 0.4.13).
 task: {name}
 tag: {tag}
 dataset_path: json

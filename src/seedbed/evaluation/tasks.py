@@ -77,7 +77,7 @@ def clustered_interval(values: ArrayLike, groups: ArrayLike) -> tuple[float, flo
     >>> [round(end, 2) for end in clustered_interval([1, 0] * 50, range(100))]
     [0.4, 0.6]
     >>> [round(end, 2) for end in clustered_interval([1, 1, 0, 0] * 25, np.arange(100) // 2)]
-    [0.36, 0.64]
+    [0.37, 0.63]
     """
     correct = np.asarray(values, dtype=np.float64)
     share, error, count = float(correct.mean()), clustered_error(correct, groups), len(correct)

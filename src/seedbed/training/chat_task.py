@@ -26,6 +26,7 @@ from seedbed.tokenizers.conversation import Message
 from seedbed.training.config import TrainConfig
 from seedbed.training.job import Scores, Task
 from seedbed.training.preferences import PairSampler, make_pair_loss, score_pairs
+from seedbed.training.resolve import rows_replayed
 from seedbed.training.step import make_loss
 from seedbed.training.text_task import batch_function, token_lengths
 
@@ -59,15 +60,6 @@ def _conversations_task(
         evaluate=chat_evaluate_function(config, model, dataset),
         sample=_answer_function(config, model, dataset) if world.on_main else lambda _=1.0: [],
     )
-
-
-def rows_replayed(config: TrainConfig) -> int:
-    """Return how many rows of a step are of the text that was learned before."""
-    settings = config.finetune
-    if settings is None or settings.replay is None:
-        return 0
-    assert config.batch_size is not None
-    return min(config.batch_size - 1, max(1, round(settings.replay_share * config.batch_size)))
 
 
 def _replay_sampler(config: TrainConfig, dataset: PreparedDataset, window: int) -> WindowSampler:
@@ -109,16 +101,23 @@ def chat_evaluate_function(
     config: TrainConfig, model: Transformer, dataset: PreparedDataset
 ) -> Callable[..., Mapping[str, Scores]]:
     """Return the function that scores the assistant's words in a part of the splits watched."""
-    lengths = token_lengths(dataset.tokenizer)
+    tokenizer, lengths = dataset.tokenizer, token_lengths(dataset.tokenizer)
+
+    def num_bytes(rendered: Rendered) -> int:
+        """Return how many bytes the assistant says, of which no tokenizer's space is one."""
+        said = np.array(rendered.ids)[rendered.trained]
+        answers = np.count_nonzero(said == tokenizer.special.eos)
+        return int(lengths[said].sum() - answers * bytes_before_text(tokenizer))
 
     def evaluate(share: float = 1.0) -> Mapping[str, Scores]:
         scores: dict[str, Scores] = {}
         for name, shards in _watched(config, dataset).items():
             numbers = choose_documents(shards, math.ceil(share * config.evaluation.tokens))
+            rendered = [_rendered(shards, number) for number in numbers]
             scores[name] = score_conversations(
                 model,
-                [_rendered(shards, number) for number in numbers],
-                [_trained_bytes(shards, number, lengths) for number in numbers],
+                rendered,
+                [num_bytes(each) for each in rendered],
                 dtype=model.compute_dtype,
                 window=config.window,
             )
@@ -134,10 +133,6 @@ def _watched(config: TrainConfig, dataset: PreparedDataset) -> dict[str, TokenSh
 
 def _rendered(shards: TokenShards, number: int) -> Rendered:
     return Rendered(shards.document(number).tolist(), shards.trained_of(number).tolist())
-
-
-def _trained_bytes(shards: TokenShards, number: int, lengths: np.ndarray) -> int:
-    return int(lengths[shards.document(number)[shards.trained_of(number)]].sum())
 
 
 def _answer_function(
@@ -165,8 +160,13 @@ def _answer_function(
             texts[token.row] += token.text
             ends[token.row] = token.finished or ends[token.row]
         model.train()
+        space = " " * bytes_before_text(tokenizer)
         return [
-            {"prompt": _without_marks(tokenizer, prompt), "text": text, "finished": end}
+            {
+                "prompt": _without_marks(tokenizer, prompt),
+                "text": text.removeprefix(space),
+                "finished": end,
+            }
             for prompt, text, end in zip(prompts, texts, ends, strict=True)
         ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -121,7 +121,17 @@ class FinetuneSettings(Settings):
     beta: float = Field(default=0.1, gt=0)  # of dpo: how dear it is to leave the start
     tokenizer: Path | None = None  # another one than the checkpoint's
     replay: Path | None = None  # a prepared dataset, of which to go on learning
-    replay_share: float = Field(default=0.2, gt=0, lt=1)  # of the rows of a step, where it is given
+    replay_share: float = Field(default=0.2, gt=0, lt=1)  # of the rows of a step
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        if self.val and self.val_fraction is not None:
+            raise ValueError("`val` and `val_fraction` both choose what is held out: give one.")
+        if self.replay is not None and self.method == "dpo":
+            raise ValueError(
+                "`replay` is for method sft: pairs of answers are not mixed with text."
+            )
+        return self
 
 
 class TrainConfig(Settings):

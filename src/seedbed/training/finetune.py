@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-from seedbed.checkpoints import CheckpointFolder, load_checkpoint, save_checkpoint
+from seedbed.checkpoints import WEIGHTS, CheckpointFolder, load_checkpoint, save_checkpoint
 from seedbed.data.chats import prepare_chats
-from seedbed.distributed import join_world
-from seedbed.errors import UserError
-from seedbed.files import check_seal
+from seedbed.errors import ConfigError, UserError
+from seedbed.files import check_seal, read_manifest, sha256_of
 from seedbed.model.transformer import Transformer
 from seedbed.model.vocabulary import change_vocabulary
 from seedbed.runs import RunDir
@@ -38,27 +36,47 @@ def finetune(
     """Fine-tune as `config.finetune` says, going on where an earlier call of the same stopped.
 
     What it starts from and what it learns are copied into the run first; once the run has a
-    checkpoint, neither is read again. `note` is told what became of the vocabulary. Raises what
-    `train` raises, and DataError for sources without conversations.
+    checkpoint, neither is read again (but for the text of `replay`). `note` is told what became of
+    the vocabulary. Raises what `train` raises, DataError for sources without conversations, and
+    ConfigError where something else is in the way of these copies.
     """
-    assert config.finetune is not None
+    settings = config.finetune
+    assert settings is not None
     started = time.perf_counter() if started is None else started
-    world = join_world(config.device)
-    run = RunDir(config.out)
-    with run.lock() if world.on_main else nullcontext(), run.full_disk_explained():
-        if world.on_main and not CheckpointFolder(run.checkpoints).steps():
-            _make_base(run, config.finetune, note)
+
+    def make_start(run: RunDir) -> None:
+        _refuse_what_is_not_ours(run)
+        if not CheckpointFolder(run.checkpoints).steps():
+            _make_base(run, settings, note)
             _make_data(run, config)
-        world.barrier()
-    return train(config, resume=resume, quiet=quiet, started=started)
+
+    return train(config, resume=resume, quiet=quiet, started=started, make_start=make_start)
+
+
+def _refuse_what_is_not_ours(run: RunDir) -> None:
+    """Raise ConfigError for a run of another kind, and for folders that this would replace."""
+    asked = run.read_request().get("config")
+    if isinstance(asked, dict) and not asked.get("finetune"):
+        raise ConfigError(f"{run.path} holds a run of `seedbed train`. Choose another --out.")
+    for folder, fact in ((run.base, "origin"), (run.data, "conversations")):
+        if folder.exists() and fact not in _facts_of(folder):
+            raise ConfigError(
+                f"{folder} exists and was not made by `seedbed finetune`, which would put its own "
+                "there. Choose another --out."
+            )
+
+
+def _facts_of(folder: Path) -> dict[str, Any]:
+    """Return what the manifest of an earlier start says, {} where there is none."""
+    try:
+        return read_manifest(folder)
+    except UserError:
+        return {}
 
 
 def _make_base(run: RunDir, settings: FinetuneSettings, note: Callable[[str], object]) -> None:
-    """Write RUN/base, unless it is there, made of the same."""
+    """Write RUN/base, unless it is there, whole and made of the same."""
     loaded = load_checkpoint(settings.checkpoint)
-    asked = {"origin": str(loaded.path), "tokenizer": str(settings.tokenizer or "")}
-    if _facts_of(run.base).items() >= asked.items():
-        return
     tokenizer = load_tokenizer(settings.tokenizer) if settings.tokenizer else loaded.tokenizer
     shape = loaded.model.config
     kept = kept_rows(
@@ -67,20 +85,27 @@ def _make_base(run: RunDir, settings: FinetuneSettings, note: Callable[[str], ob
         num_rows=shape.vocab_size,
         declared=declared_ids(loaded.path),
     )
-    shape, weights = change_vocabulary(shape, loaded.model.state_dict(), kept)
-    if settings.tokenizer or kept.count < len(kept.rows):
+    facts = {
+        "origin": str(loaded.path),
+        "weights": sha256_of(loaded.path / WEIGHTS),
+        "tokenizer": tokenizer.fingerprint(),
+        "new_rows": len(kept.rows) - kept.count,
+    }
+    if _is_whole(run.base, facts):
+        return
+    if settings.tokenizer or facts["new_rows"]:
         note(f"vocabulary: {kept}; new ones begin at the mean of the old")
+    shape, weights = change_vocabulary(shape, loaded.model.state_dict(), kept)
     model = Transformer(shape)
     model.load_state_dict(weights)
-    save_checkpoint(run.base, model, tokenizer, facts=asked)
+    save_checkpoint(run.base, model, tokenizer, facts=facts)
 
 
-def _facts_of(base: Path) -> dict[str, Any]:
-    """Return what the manifest of an earlier start says, {} where there is no whole one."""
+def _is_whole(base: Path, facts: dict[str, Any]) -> bool:
     try:
-        return check_seal(base)
+        return check_seal(base).items() >= facts.items()
     except UserError:
-        return {}
+        return False
 
 
 def _make_data(run: RunDir, config: TrainConfig) -> None:

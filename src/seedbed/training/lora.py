@@ -73,10 +73,13 @@ class LoraLinear(nn.Module):
         missing_keys += [key for key in missing if key not in ours]
 
 
-def add_lora(model: Transformer, settings: LoraSettings, seed: int) -> None:
+def add_lora(
+    model: Transformer, settings: LoraSettings, seed: int, *, vocabulary: bool = False
+) -> None:
     """Freeze the model and give the chosen layers of its blocks something to learn, in place.
 
-    It computes what it did before. Raises ConfigError for a target that its shape does not have.
+    It computes what it did before. `vocabulary`: embedding and head are trained too, as new tokens
+    would stay what they began as. Raises ConfigError for a target that its shape does not have.
     """
     chosen = [
         (name, layer)
@@ -93,6 +96,9 @@ def add_lora(model: Transformer, settings: LoraSettings, seed: int) -> None:
             "linear layer of the blocks is changed."
         )
     model.requires_grad_(False)
+    if vocabulary:
+        model.embedding.requires_grad_(True)
+        model.head.requires_grad_(True)
     for name, layer in chosen:
         model.set_submodule(name, LoraLinear(layer, settings.rank, settings.scale))
     init_adapter(model, seed)
@@ -121,12 +127,10 @@ def _lora_layers(model: Transformer) -> Iterator[tuple[str, LoraLinear]]:
 
 
 def adapter_state(model: Transformer) -> dict[str, Tensor]:
-    """Return A and B of each changed layer, as "blocks.0.mlp.up.lora_a"; {} without `add_lora`."""
-    return {
-        f"{name}.{part}": getattr(layer, part).detach()
-        for name, layer in _lora_layers(model)
-        for part in ("lora_a", "lora_b")
-    }
+    """Return all that is trained, as "blocks.0.mlp.up.lora_a"; {} without `add_lora`."""
+    if not any(True for _ in _lora_layers(model)):
+        return {}
+    return {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
 
 
 def load_adapter(model: Transformer, tensors: Mapping[str, Tensor]) -> None:

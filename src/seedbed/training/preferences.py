@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,8 @@ from seedbed.data.chat_batches import IGNORED, pack
 from seedbed.data.token_shards import TokenShards
 from seedbed.model.transformer import Transformer
 from seedbed.training.step import LossSum
+
+_PAIRS_AT_A_TIME = 8  # of the reference
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,15 @@ class PairBatch(Batch):
 class PairSampler:
     """Pairs in an endless sequence of rows: each once an epoch, in a keyed order.
 
-    Of the conversations in `shards`, each two in turn are a pair. The reference model has to be
-    frozen and in evaluation mode.
+    Of the conversations in `shards`, each two in turn are a pair. What the reference model makes of
+    them is computed here, once; it has to be in evaluation mode.
     """
 
     def __init__(self, shards: TokenShards, seed: int, reference: Transformer) -> None:
-        self._shards, self._seed, self._reference = shards, seed, reference
+        self._shards, self._seed = shards, seed
         sizes = np.diff(shards.offsets) - 1  # inputs: all ids but the last
         self.width = int(sizes.reshape(-1, 2).sum(1).max())  # of a row: that of the longest pair
+        self._margins = self._margins_of(reference)  # (pairs,)
 
     @property
     def pairs_per_epoch(self) -> int:
@@ -57,23 +59,35 @@ class PairSampler:
 
     def batch(self, first: int, rows: int) -> PairBatch:
         """Return `rows` pairs from number `first` on, with what the reference makes of them."""
-        packed = [pack(self._pair(number), self.width) for number in range(first, first + rows)]
-        inputs, targets, documents = (
-            torch.from_numpy(np.stack(parts)) for parts in zip(*packed, strict=True)
-        )
-        device = next(self._reference.parameters()).device
-        with torch.no_grad():
-            margins = answer_margins(
-                self._reference, *(t.to(device) for t in (inputs, targets, documents))
-            )
-        return PairBatch(inputs, targets, documents, margins.cpu())
+        pairs = [self._place(number) for number in range(first, first + rows)]
+        return PairBatch(*self._rows(pairs), self._margins[pairs])
 
-    def _pair(self, number: int) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    def _place(self, number: int) -> int:
         epoch, place = divmod(number, self.pairs_per_epoch)
         key = int(np.random.default_rng((self._seed, epoch)).integers(2**62))
-        pair = int(permute(np.array([place]), self.pairs_per_epoch, key=key)[0])
-        shards = self._shards
-        return [(shards.document(i), shards.trained_of(i)) for i in (2 * pair, 2 * pair + 1)]
+        return int(permute(np.array([place]), self.pairs_per_epoch, key=key)[0])
+
+    def _rows(self, pairs: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return inputs, targets and documents of pairs: (pairs, width) each."""
+        shards, packed = self._shards, []
+        for pair in pairs:
+            both = (2 * pair, 2 * pair + 1)
+            found = [(shards.document(i), shards.trained_of(i)) for i in both]
+            packed.append(pack(found, self.width))
+        inputs, targets, documents = (
+            torch.tensor(np.stack(parts)) for parts in zip(*packed, strict=True)
+        )
+        return inputs, targets, documents
+
+    @torch.no_grad()
+    def _margins_of(self, reference: Transformer) -> Tensor:
+        device = next(reference.parameters()).device
+        margins: list[Tensor] = []
+        for first in range(0, self.pairs_per_epoch, _PAIRS_AT_A_TIME):
+            last = min(first + _PAIRS_AT_A_TIME, self.pairs_per_epoch)
+            rows = self._rows(range(first, last))
+            margins.append(answer_margins(reference, *(t.to(device) for t in rows)).cpu())
+        return torch.cat(margins)
 
 
 def answer_log_probs(logits: Tensor, targets: Tensor, documents: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import Literal
 
@@ -12,8 +13,8 @@ from seedbed.checkpoints import CheckpointFolder, find_checkpoint, load_weights
 from seedbed.config import build, read_yaml
 from seedbed.data.prepared import PreparedDataset, open_dataset
 from seedbed.distributed import World, join_world
-from seedbed.errors import CheckpointError
-from seedbed.files import check_seal
+from seedbed.errors import CheckpointError, ConfigError
+from seedbed.files import check_seal, read_manifest
 from seedbed.machine import keep_freed_memory, measure_matmul_flops
 from seedbed.model.transformer import Transformer, init_weights
 from seedbed.progress import Progress
@@ -39,10 +40,12 @@ def train(
     resume: Literal["auto", "never"] = "auto",
     quiet: bool = False,
     started: float | None = None,
+    make_start: Callable[[RunDir], None] | None = None,
 ) -> RunResult:
     """Train as `config` says, going on where an earlier call of the same stopped.
 
-    Minutes count from `started` (time.perf_counter), or from now.
+    Minutes count from `started` (time.perf_counter), or from now. `make_start` writes what
+    fine-tuning keeps in the run before it begins: see `finetune`.
 
     Raises ConfigError when the run there was asked for differently, CheckpointError when another
     process holds it, DataError when the dataset is not whole or too small.
@@ -50,13 +53,22 @@ def train(
     started = time.perf_counter() if started is None else started
     run = RunDir(config.out)
     world = join_world(config.device)
-    dataset = open_dataset(config.data)
+    if config.finetune and make_start is None:
+        raise ConfigError("These are settings of a fine-tuning: ask `seedbed finetune` for it.")
+    dataset = None if make_start else open_dataset(config.data)
     lock = run.lock() if world.on_main else nullcontext()
     with lock, run.full_disk_explained(), stop_signals() as stop:
+        if make_start and world.on_main:
+            make_start(run)
+        world.barrier()
+        dataset = dataset or open_dataset(config.data)
         if world.on_main:
             resume_or_begin(run, config, dataset, world, resume)
         world.barrier()
         resolved = build(TrainConfig, read_yaml(run.config))
+        if config.finetune:  # the run may have been moved
+            moved = {"data": config.data, "from_checkpoint": config.from_checkpoint}
+            resolved = resolved.model_copy(update=moved)
         finished = finished_before(run, resolved)
         if finished is not None:
             return finished
@@ -101,7 +113,9 @@ def set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: Wo
 
     lora = config.finetune.lora if config.finetune else None
     if lora is not None:
-        add_lora(model, lora, config.seed)
+        assert config.from_checkpoint is not None
+        new_rows = read_manifest(config.from_checkpoint)["new_rows"]
+        add_lora(model, lora, config.seed, vocabulary=new_rows > 0)
 
     def initialise() -> None:
         if config.from_checkpoint is not None:

@@ -30,6 +30,8 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
     per_epoch = tokens_per_epoch(config, dataset, _window(config, shape))
     tokens = _expected_tokens(config, shape, per_epoch, world)
     rows, micro = _batch_sizes(config, shape, tokens, world)
+    with_rows = config.model_copy(update={"batch_size": rows})
+    per_epoch = tokens_per_epoch(with_rows, dataset, _window(config, shape))
     horizon = Horizon.parse(config.horizon)
     if horizon.unit == "steps":
         tokens = horizon.amount * rows * config.window_in(shape)
@@ -80,8 +82,22 @@ def tokens_per_epoch(config: TrainConfig, dataset: PreparedDataset, window: int)
     if finetune.method == "dpo":
         return shards.num_documents // 2 * window
     rows = ChatSampler(shards, window, config.seed).rows_per_epoch
-    share = finetune.replay_share if finetune.replay else 0.0
+    share = rows_replayed(config) / config.batch_size if config.batch_size else 0.0
     return round(rows * window / (1 - share))
+
+
+def rows_replayed(config: TrainConfig) -> int:
+    """Return how many rows of a step are of the text that was learned before.
+
+    Raises ConfigError where a step has a single row.
+    """
+    if config.finetune is None or config.finetune.replay is None:
+        return 0
+    assert config.batch_size is not None
+    if config.batch_size == 1:
+        raise ConfigError("`replay` needs steps of two rows at least, and `batch_size` is 1.")
+    wanted = round(config.finetune.replay_share * config.batch_size)
+    return min(config.batch_size - 1, max(1, wanted))
 
 
 def evaluated_tokens(config: TrainConfig, dataset: PreparedDataset) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from seedbed.checkpoints import CheckpointFolder, find_checkpoint
 from seedbed.config import build, differences, read_yaml, to_yaml
-from seedbed.data.prepared import PreparedDataset
+from seedbed.data.prepared import PreparedDataset, open_dataset
 from seedbed.distributed import World
 from seedbed.errors import ConfigError
 from seedbed.files import write_json, write_text
@@ -42,10 +42,12 @@ def resume_or_begin(
     Raises ConfigError when the run was begun with other settings than may change.
     """
     request = {
-        "config": config.model_dump(mode="json"),
+        "config": _asked_for(config),
         "data": dataset.fingerprint,
         "tokenizer": dataset.tokenizer.fingerprint(),
     }
+    if config.finetune and config.finetune.replay:
+        request["replay"] = open_dataset(config.finetune.replay).fingerprint
     before = _asked_before(run)
     has_checkpoint = bool(CheckpointFolder(run.checkpoints).steps())
     if before is None and has_checkpoint:
@@ -74,6 +76,12 @@ def resume_or_begin(
 _ONCE_DEFAULTS = {"momentum": 0.9, "weight_decay": 0.1}
 
 
+def _asked_for(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings as they are compared: where a run keeps its start is not asked for."""
+    asked = config.model_dump(mode="json")
+    return {**asked, "from_checkpoint": None} if config.finetune else asked
+
+
 def _asked_before(run: RunDir) -> dict[str, Any] | None:
     """Return what a run was asked for; settings that are newer than it have their defaults.
 
@@ -82,7 +90,7 @@ def _asked_before(run: RunDir) -> dict[str, Any] | None:
     request = run.read_request()
     if not isinstance(request.get("config"), dict):
         return None
-    config = build(TrainConfig, request["config"]).model_dump(mode="json")
+    config = _asked_for(build(TrainConfig, request["config"]))
     for key, default in _ONCE_DEFAULTS.items():
         if config["optimizer"][key] == default:
             config["optimizer"][key] = None
@@ -126,7 +134,11 @@ def _changed(
 
 
 def _what_changed(run: RunDir, changed: dict[str, tuple[Any, Any]]) -> str:
-    names = {"data": "the dataset's content", "tokenizer": "the dataset's tokenizer"}
+    names = {
+        "data": "the dataset's content",
+        "tokenizer": "the dataset's tokenizer",
+        "replay": "the content of `replay`",
+    }
     lines = [
         f"  {names.get(key) or key.removeprefix('config.')}: was {old!r}, is {new!r}"
         for key, (old, new) in changed.items()
