@@ -27,6 +27,8 @@ _HOMES = {
     "evaluate_chat": "seedbed.evaluation.chat_report",
     "evaluate_tasks": "seedbed.evaluation.task_report",
     "evaluate_generations": "seedbed.evaluation.generations",
+    "ExperimentConfig": "seedbed.experiments.config",
+    "compare": "seedbed.experiments.compare",
     "load_checkpoint": "seedbed.checkpoints",
     "SamplingSettings": "seedbed.generation.sampling",
     "generate": "seedbed.generation.engine",

@@ -30,6 +30,15 @@ OPTIONS = {
     "--repetition-penalty --greedy --samples --seed --stop --device --json",
     "chat": "--system --prompt --transcript --max-new-tokens --temperature --top-k --top-p --min-p "
     "--repetition-penalty --seed --device --precision --json",
+    "compare": "--eval --name --out --minutes --budget --seeds --size --tokenizer --vocab-size "
+    "--alpha --margin --rates --tasks --race --seed --text-field --document-separator --workers "
+    "--executor --executor-option --plan-only --json",
+    "mix": "--target --out --runs --seeds --minutes --budget --size --max-epochs --for-budget "
+    "--tokenizer --vocab-size --seed --text-field --document-separator --workers --executor "
+    "--executor-option --json",
+    "ladder": "--eval --out --sizes --budgets --minutes --seeds --to-size --to-budget --alpha "
+    "--margin --tokenizer --vocab-size --seed --text-field --document-separator --workers "
+    "--executor --executor-option --json",
     "push": "--private --token --message --revision --license --card --evaluate --with-training "
     "--dry-run --json",
     "plot": "--x --y --log-y --smooth --out --json",

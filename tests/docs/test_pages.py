@@ -17,7 +17,15 @@ from seedbed.cli.main import COMMANDS, run
 from seedbed.data.samples import sample_stories
 from seedbed.training.config import TrainConfig
 
-PAGES = ["getting-started", "chat", "data-advice", "troubleshooting", "coming-from", "times"]
+PAGES = [
+    "getting-started",
+    "chat",
+    "comparing-datasets",
+    "data-advice",
+    "troubleshooting",
+    "coming-from",
+    "times",
+]
 SMALLER = {
     r"--minutes [\d.]+": "--steps 2 evaluation.tokens=512 samples.tokens=4",
     r"--steps \d{3,}": "--steps 2 evaluation.tokens=512 samples.tokens=4",

@@ -1,0 +1,99 @@
+"""`seedbed mix`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seedbed.cli.experiment_options import (
+    AT_LEAST_ONE,
+    experiment_layers,
+    experiment_options,
+    out_option,
+)
+from seedbed.cli.output import print_result
+
+if TYPE_CHECKING:
+    from seedbed.experiments.plan import Plan
+
+
+@click.command(
+    "mix",
+    epilog="Example: seedbed mix stories.txt speeches.txt films.txt --target novel.txt "
+    "--minutes 30 --out experiments/mixture",
+)
+@click.argument("sources", nargs=-1, required=True, metavar="EXPERIMENT.yaml|SOURCE...")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="SOURCE",
+    help="Text that models should be good at; may be given several times.  [default: the held-out "
+    "parts of the sources]",
+)
+@out_option
+@click.option(
+    "--runs", type=AT_LEAST_ONE, help="Runs on designed mixtures.  [default: 8 for each source]"
+)
+@click.option("--seeds", type=AT_LEAST_ONE, help="Runs that confirm each mixture.  [default: 3]")
+@click.option(
+    "--minutes", type=float, help="For all runs; chooses what is not given.  [default: 20]"
+)
+@click.option("--budget", help="What each run learns from instead: 2m bytes.")
+@click.option("--size", help="Parameters of the model: 1m, 300k.  [default: for the time]")
+@click.option(
+    "--max-epochs", type=float, help="How often a run may read a source at most.  [default: 4]"
+)
+@click.option(
+    "--for-budget",
+    "intended_budget",
+    help="What the run learns from that the mixture is for, where limits count: 100m bytes.  "
+    "[default: that of the small runs]",
+)
+@experiment_options
+def command(
+    sources: tuple[str, ...],
+    targets: tuple[str, ...],
+    out: Path,
+    workers: int | None,
+    executor: Any,
+    executor_options: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Find the mixture of datasets that is best for a target text.
+
+    Small models are trained on designed mixtures; a model of the loss over all mixtures, chosen by
+    cross-validation, is fitted to them; and the mixture that it predicts best is compared, with
+    fresh seeds, with the uniform one and the one in proportion to the sizes. The same command goes
+    on where it was stopped.
+    """
+    from seedbed.cli.main import STOPPED
+    from seedbed.config import build, parse_overrides
+    from seedbed.experiments.mixture_words import mixture_in_words
+    from seedbed.experiments.mixtures import MixtureConfig, mix
+
+    config = build(MixtureConfig, *experiment_layers(sources, targets, options))
+    results = mix(
+        config,
+        out,
+        executor=executor,
+        workers=workers,
+        options=parse_overrides(executor_options),
+        announce=_announce,
+    )
+    if results is None:
+        click.echo("stopped; the same command goes on from there", err=True)
+        return STOPPED
+    print_result(results, as_json, partial(mixture_in_words, results))
+    return 0
+
+
+def _announce(plan: Plan) -> None:
+    from seedbed.experiments.wording import plan_in_words
+
+    for line in plan_in_words(plan):
+        click.echo(line, err=True)

@@ -1,0 +1,247 @@
+"""The plan, from what was found and decided: the runs, what each sees, and what to be warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from math import comb
+from pathlib import Path
+
+import torch
+
+import seedbed
+from seedbed.data.prepared import open_dataset
+from seedbed.experiments.budgets import Size, batch_size_for, optimizer_for
+from seedbed.experiments.config import ExperimentConfig
+from seedbed.experiments.plan import DatasetFacts, EvalSet, ExperimentDir, Job, Plan, TaskSet
+from seedbed.experiments.portions import ALL, Portion
+from seedbed.experiments.texts import Found, can_sketch
+from seedbed.statistics import PooledVariance, minimum_detectable_difference
+from seedbed.tokenizers.load import load_tokenizer
+from seedbed.training.precision import choose_precision
+
+FEW_EVAL_DOCUMENTS = 20
+UNEQUAL_TOKENIZER = 1.1
+
+
+def make_facts(
+    config: ExperimentConfig,
+    found: Found,
+    size: Size,
+    parts: Sequence[Portion],
+    tasks: Sequence[TaskSet],
+    place: ExperimentDir,
+    workers: int,
+) -> Plan:
+    """Return the plan, once the parts are prepared."""
+    by_dataset = {name: [p for p in parts if p.dataset == name] for name in config.datasets}
+    totals = [_totals(place, own) for own in by_dataset.values()]
+    tokens = sum(t[2] for t in totals) / max(1, sum(map(len, by_dataset.values())))
+    ratio = sum(t[1] for t in totals) / sum(t[2] for t in totals)
+    batch_size = batch_size_for(config, size.shape, size.tokens(ratio, tokens))
+    datasets = [
+        _dataset(config, found, size, own, place, batch_size * size.shape.context_length)
+        for own in by_dataset.values()
+    ]
+    evals = [_eval(config, found, name) for name in _judged(config, found)]
+    jobs = _jobs(config, size.seeds, datasets)
+    mean_steps = sum(facts.steps for facts in datasets) // len(datasets)
+    seconds = len(jobs) * size.seconds_per_job / min(workers, len(jobs))
+    tokenizer = load_tokenizer(place.tokenizer)
+    return Plan(
+        version=seedbed.__version__,
+        datasets=datasets,
+        evals=evals,
+        tasks=list(tasks),
+        tokenizer=tokenizer.kind,
+        tokenizer_bytes=found.tokenizer_bytes,
+        model=size.shape,
+        parameters=size.shape.parameters.total,
+        budget=f"{size.budget.amount:,.12g} {size.budget.unit}",
+        batch_size=batch_size,
+        optimizer=optimizer_for(config, size.shape, mean_steps),
+        schedule=config.schedule,
+        precision=choose_precision(config.precision, torch.device(config.device)),
+        device=config.device,
+        seeds=size.seeds,
+        seed=config.seed,
+        rates=list(config.rates),
+        jobs=jobs,
+        shared_documents=any(not facts.parts_are_disjoint for facts in datasets),
+        alpha=config.alpha,
+        margin=config.margin,
+        seed_sd=config.seed_sd,
+        minimum_detectable_difference=detectable(config, size.seeds),
+        seconds_per_job=round(size.seconds_per_job, 1),
+        workers=workers,
+        minutes_expected=round(seconds / 60, 1),
+        warnings=warnings(config, found, datasets, evals),
+    )
+
+
+def _totals(place: ExperimentDir, parts: Sequence[Portion]) -> tuple[int, int, int]:
+    """Return documents, bytes and tokens of all parts of a dataset."""
+    found = [_manifest(place.data(p.dataset, p.part))["train"] for p in parts]
+    documents, size, tokens = (
+        sum(part[key] for part in found) for key in ("documents", "bytes", "tokens")
+    )
+    return documents, size, tokens
+
+
+def _manifest(folder: Path) -> dict[str, dict[str, int]]:
+    return open_dataset(folder, verify=False).manifest
+
+
+def _dataset(
+    config: ExperimentConfig,
+    found: Found,
+    size: Size,
+    parts: Sequence[Portion],
+    place: ExperimentDir,
+    tokens_per_step: int,
+) -> DatasetFacts:
+    name = parts[0].dataset
+    settings = config.datasets[name]
+    documents, num_bytes, tokens = _totals(place, parts)
+    ratio, part_tokens = num_bytes / tokens, tokens / len(parts)
+    steps = max(1, round(size.tokens(ratio, part_tokens) / tokens_per_step))
+    seen = steps * tokens_per_step
+    text = found.texts.get(name)
+    return DatasetFacts(
+        name=name,
+        sources=settings.sources,
+        mixture=settings.shares,
+        found_documents=text.documents if text else 0,
+        found_bytes=found.contents[name].bytes if text else 0,
+        drops=dict(text.drops.counts) if text else {},
+        documents=documents,
+        bytes=num_bytes,
+        tokens=tokens,
+        bytes_per_token=round(ratio, 4),
+        parts=len(parts),
+        parts_are_disjoint=parts[0].part != ALL,
+        steps=steps,
+        tokens_per_run=seen,
+        bytes_per_run=round(seen * ratio),
+        flops_per_run=float(seen * size.shape.training_flops_per_token),
+        epochs=round(seen / part_tokens * max(p.repeats for p in parts), 3),
+    )
+
+
+def _judged(config: ExperimentConfig, found: Found) -> list[str]:
+    """Return the evaluation sets: extra texts first, then what was held out of each dataset."""
+    return [*config.evals, *(name for name in found.held_out if name not in config.evals)]
+
+
+def _eval(config: ExperimentConfig, found: Found, name: str) -> EvalSet:
+    documents = found.evals[name]
+    dropped = [key for key in documents if (name, key) in found.contamination]
+    return EvalSet(
+        name=name,
+        origin=name if name in config.texts else None,
+        documents=len(documents),
+        bytes=sum(len(text.encode()) for text in documents.values()),
+        dropped=len(dropped),
+        dropped_bytes=sum(len(documents[key].encode()) for key in dropped),
+    )
+
+
+def _jobs(config: ExperimentConfig, seeds: int, datasets: Sequence[DatasetFacts]) -> list[Job]:
+    """Return all jobs, replicate by replicate, those at other rates last."""
+    wanted = [(1.0, s) for s in range(seeds)]
+    wanted += [(rate, s) for rate in config.rates for s in range(min(config.rate_seeds, seeds))]
+    return [
+        Job(
+            dataset=facts.name,
+            replicate=replicate,
+            rate=rate,
+            seed=seed_of(config.seed, facts.name, replicate),
+            part=str(replicate) if facts.parts_are_disjoint else ALL,
+        )
+        for rate, replicate in wanted
+        for facts in datasets
+    ]
+
+
+def seed_of(seed: int, dataset: str, replicate: int) -> int:
+    """Return the seed of a run: none is another's, so that runs are independent."""
+    digest = blake2b(f"{seed}/{dataset}/{replicate}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def detectable(config: ExperimentConfig, seeds: int) -> float | None:
+    """Return the difference that is found with a chance of 80 %, as far as seeds decide."""
+    datasets = len(config.datasets)
+    if seeds < 2 or datasets < 2:
+        return None
+    pooled = PooledVariance(config.seed_sd**2, datasets * (seeds - 1))
+    smallest = minimum_detectable_difference(
+        pooled, seeds, alpha=config.alpha, comparisons=comb(datasets, 2)
+    )
+    return round(smallest, 5)
+
+
+def warnings(
+    config: ExperimentConfig,
+    found: Found,
+    datasets: Sequence[DatasetFacts],
+    evals: Sequence[EvalSet],
+) -> list[str]:
+    """Return what a reader of the verdict has to know beforehand."""
+    told: list[str] = []
+    for facts in datasets:
+        if not facts.parts_are_disjoint:
+            told.append(
+                f"`{facts.name}` has too little text for a part of its own for each run: its runs "
+                "share the documents, and the verdict holds for these documents only."
+            )
+        if facts.epochs > config.max_epochs:
+            told.append(
+                f"`{facts.name}` is small for the budget: a run sees its text {facts.epochs:.1f} "
+                "times."
+            )
+    for evaluation in evals:
+        told += _about_eval(found, evaluation)
+    told += _about_tokenizer(datasets)
+    if not can_sketch():
+        told.append(
+            "Near copies of evaluation documents were not looked for, only shared runs of words: "
+            "pip install 'seedbed[data]' for both."
+        )
+    return told
+
+
+def _about_eval(found: Found, evaluation: EvalSet) -> list[str]:
+    told: list[str] = []
+    if evaluation.documents < FEW_EVAL_DOCUMENTS:
+        told.append(
+            f"`{evaluation.name}` is judged on {evaluation.documents} documents only: their choice "
+            "decides much, and the intervals say so."
+        )
+    if evaluation.dropped:
+        of = sorted(
+            {
+                text
+                for key, texts in found.contamination.items()
+                for text in texts
+                if key[0] == evaluation.name
+            }
+        )
+        told.append(
+            f"{evaluation.dropped} of the {evaluation.documents} evaluation documents of "
+            f"`{evaluation.name}` occur in training text ({', '.join(of)}): scores are told "
+            "without them, and with them beside."
+        )
+    return told
+
+
+def _about_tokenizer(datasets: Sequence[DatasetFacts]) -> list[str]:
+    fewest = min(datasets, key=lambda facts: facts.bytes_per_token)
+    most = max(datasets, key=lambda facts: facts.bytes_per_token)
+    more = most.bytes_per_token / fewest.bytes_per_token
+    if more < UNEQUAL_TOKENIZER:
+        return []
+    return [
+        f"The tokenizer makes {more - 1:.0%} more tokens of `{fewest.name}` than of `{most.name}` "
+        "for the same bytes, so its runs have as many more steps."
+    ]
