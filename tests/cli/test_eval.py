@@ -188,7 +188,7 @@ def test_prompts_of_a_file_have_no_human_column(
         (["--chat", "val", "--limit-tokens", 5], "`--limit-tokens` is not for --chat"),
         (["--chat", "val", "--against", "x"], "`--against` is not for --chat"),
         (["--chat", "val", "--prompts", "val"], "give one"),
-        (["--chat", "val"], "no conversation with an answer in val"),
+        (["--chat", "val"], "holds no conversations, so `--chat val`"),
         (["--chat", "x.jsonl"], "`--data` is for `--chat val` or `--chat train`"),
         (["--split", "both", "--against", "x"], "`--against` compares on one split"),
         (["--against", "none"], "none does not exist"),

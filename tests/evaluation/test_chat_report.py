@@ -10,7 +10,7 @@ import pytest
 from chat_models import KNOWN, TOKENIZER, chat_dataset, model_that_knows, talk, write_messages
 from seedbed.checkpoints import load_checkpoint, save_checkpoint
 from seedbed.data.prepare import PrepareConfig, prepare
-from seedbed.errors import ConfigError, DataError
+from seedbed.errors import ConfigError
 from seedbed.evaluation.chat import score_messages
 from seedbed.evaluation.chat_report import ChatReport, evaluate_chat
 from seedbed.generation.sampling import SamplingSettings
@@ -100,5 +100,5 @@ def test_what_cannot_be_measured_is_refused(learned: Path, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="not in a run folder"):
         measured(learned, "val")
     config = PrepareConfig(sources=("sample:stories:60",), out=tmp_path / "s", tokenizer="byte")
-    with pytest.raises(DataError, match="no conversation with an answer in val"):
+    with pytest.raises(ConfigError, match="holds no conversations, so `--chat val`"):
         measured(learned, "val", data=prepare(config).folder)

@@ -412,6 +412,33 @@ def test_a_run_goes_on_though_its_sources_are_gone(
     assert tuned(finetune=way).state == "already finished"
 
 
+def test_a_changed_source_is_told_of(
+    settings: Callable[..., TrainConfig], chats: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine.jsonl"
+    shutil.copy(chats, own)
+    config = settings(horizon="1 steps", finetune={"sources": (str(own),)})
+    notes: list[str] = []
+    for _ in range(2):
+        finetune(config, quiet=True, note=notes.append)
+    assert notes == []
+    with own.open("a") as lines:
+        lines.write('{"prompt": "More?", "completion": "More."}\n')
+    finetune(config, quiet=True, note=notes.append)
+    assert [f"{own} changed since this run began" in note for note in notes] == [True]
+
+
+def test_of_a_pair_it_is_shown_which_answer_is_the_better(
+    tuned: Tuned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuned(quiet=False, horizon="1 steps", finetune=WAYS["dpo"])
+    told = capsys.readouterr().err
+    better, worse = [line for line in told.splitlines() if line.startswith("assistant: «")]
+    assert "the better answer, then the worse one" in told
+    assert better.startswith("assistant: «b")
+    assert worse == "assistant: «a[end]»"
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_damaged_checkpoint_is_passed_over(way: str, tuned: Tuned, tmp_path: Path) -> None:
     tuned("whole", finetune=WAYS[way])

@@ -48,7 +48,9 @@ def stopped_early(evidence: RunEvidence) -> Finding | None:
     done = evidence.steps_done or int(status.get("step") or 0)
     planned = status.get("steps") or evidence.steps_planned
     state = str(status.get("state", "unknown"))
-    again = f"The same command goes on from there: seedbed train --out {run.path} ..."
+    asked = evidence.request.get("config") or {}
+    command = "finetune" if asked.get("finetune") else "train"
+    again = f"The same command goes on from there: seedbed {command} ... --out {run.path}"
     if "diverged" in str(status.get("error")):
         return None  # that is another finding
     if state == "finished":

@@ -139,6 +139,11 @@ def _read(
         note(f"{facts['documents']:,} left out: {reason} (the first is {facts['first']}).")
     for split in splits:
         dataset = open_dataset(data) if data else dataset_of_run(loaded)
+        if not dataset.manifest.get("conversations"):
+            raise ConfigError(
+                f"{dataset.folder} holds no conversations, so `--chat {split}` has none to take. "
+                "Name a SOURCE with conversations."
+            )
         shards = dataset.val if split == "val" else dataset.train
         found += conversations_of(dataset, shards, range(shards.num_documents))
     spoken = [messages for messages in found if assistant_bytes(messages)]

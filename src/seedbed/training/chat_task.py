@@ -248,6 +248,9 @@ def about_conversations(config: TrainConfig) -> Iterator[str]:
     )
     for reason, drop in dataset.manifest["drops"].items():
         yield f"{drop['documents']:,} {reason}; the first: {drop['first']}"
-    yield "the first of them; what is learned stands in « »:"
+    if _is_dpo(config):
+        yield "the first of them, the better answer, then the worse one, in « »:"
+    else:
+        yield "the first of them; what is learned stands in « »:"
     for number in range(each):
         yield transcript(dataset.tokenizer, _rendered(dataset.train, number))

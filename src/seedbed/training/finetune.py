@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from seedbed.checkpoints import WEIGHTS, CheckpointFolder, load_checkpoint, save_checkpoint
 from seedbed.data.chats import prepare_chats
+from seedbed.data.documents import find_sources
 from seedbed.errors import ConfigError, UserError
 from seedbed.files import check_seal, read_manifest, sha256_of
 from seedbed.model.transformer import Transformer
@@ -46,7 +47,9 @@ def finetune(
 
     def make_start(run: RunDir) -> None:
         _refuse_what_is_not_ours(run)
-        if not CheckpointFolder(run.checkpoints).steps():
+        if CheckpointFolder(run.checkpoints).steps():
+            _note_changes(run, settings, note)
+        else:
             _make_base(run, settings, note)
             _make_data(run, config)
 
@@ -64,6 +67,18 @@ def _refuse_what_is_not_ours(run: RunDir) -> None:
                 f"{folder} exists and was not made by `seedbed finetune`, which would put its own "
                 "there. Choose another --out."
             )
+
+
+def _note_changes(run: RunDir, settings: FinetuneSettings, note: Callable[[str], object]) -> None:
+    """Tell of files that are no longer what the run has its conversations from."""
+    before = {source["name"]: source for source in _facts_of(run.data).get("sources", [])}
+    here = [name for name in (*settings.val, *settings.sources) if Path(name).exists()]
+    changed = [s.name for s in find_sources(here) if s.facts() != before.get(s.name)]
+    if changed:
+        note(
+            f"{', '.join(changed)} changed since this run began; it goes on with the conversations "
+            "that it has. Another --out begins anew."
+        )
 
 
 def _facts_of(folder: Path) -> dict[str, Any]:
