@@ -5,6 +5,7 @@
 #   make check   format, lint, types, layers, doctests, the command reference
 #   make bench   the benchmarks, which write benchmarks/results/
 #   make faults  kills and damage: does every run end as if nothing had happened?
+#   make validate  does `seedbed compare` find a truth that is known? 10 minutes or less
 #   make docs    docs/commands.md anew, from the commands themselves
 
 BIN := .venv/bin
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: demo test check bench faults docs
+.PHONY: demo test check bench faults validate docs
 .NOTPARALLEL:
 
 demo: .venv/core
@@ -33,10 +34,14 @@ check: .venv/dev
 	$(BIN)/python docs/make_commands.py --check
 
 bench: .venv/dev
-	set -e; for benchmark in $(filter-out %/harness.py %/trainers.py %/gpu.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$benchmark; done
+	set -e; for benchmark in $(filter-out %/harness.py %/trainers.py %/gpu.py %/known_texts.py %/validate.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$benchmark; done
 
 faults: .venv/dev
 	$(BIN)/python tests/faults/harness.py
+	$(BIN)/python tests/faults/comparison.py
+
+validate: .venv/dev
+	$(BIN)/python benchmarks/validate.py
 
 docs: .venv/dev
 	$(BIN)/python docs/make_commands.py

@@ -264,10 +264,10 @@ def _documents_of(file: Path) -> Iterator[str]:
     elif "<|endoftext|>" in text:
         yield from map(str.strip, text.split("<|endoftext|>"))
     else:
-        yield from _blocks_of(text)
+        yield from blocks_of(text)
 
 
-def _blocks_of(text: str, size: int = 4096) -> Iterator[str]:
+def blocks_of(text: str, size: int = 4096) -> Iterator[str]:
     """Yield blocks of about `size` characters, cut at blank lines, as `prepare` does."""
     block = ""
     for paragraph in text.split("\n\n"):
