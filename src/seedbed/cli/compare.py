@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.output import (
-    document_separator_option,
-    json_option,
-    print_result,
-    text_field_option,
-)
+from seedbed.cli.experiment_options import AT_LEAST_ONE, experiment_layers, experiment_options
+from seedbed.cli.output import print_result
 
 if TYPE_CHECKING:
     from seedbed.config import Tree
     from seedbed.experiments.plan import Plan
     from seedbed.experiments.results import Results
-
-AT_LEAST_ONE = click.IntRange(min=1)
 
 
 @click.command(
@@ -56,8 +50,6 @@ AT_LEAST_ONE = click.IntRange(min=1)
 )
 @click.option("--seeds", type=AT_LEAST_ONE, help="Runs of each dataset.  [default: for the time]")
 @click.option("--size", help="Parameters of the model: 1m, 300k.  [default: for the time]")
-@click.option("--tokenizer", metavar="KIND|PATH", help="As for prepare.  [default: bpe]")
-@click.option("--vocab-size", type=AT_LEAST_ONE, help="[default: 1024]")
 @click.option("--alpha", type=float, help="Chance of a false verdict, over all.  [default: 0.05]")
 @click.option("--margin", type=float, help="Bits per byte: less does not matter.  [default: 0.01]")
 @click.option(
@@ -69,26 +61,8 @@ AT_LEAST_ONE = click.IntRange(min=1)
 @click.option(
     "--race", is_flag=True, default=None, help="Stop datasets that cannot be the best any more."
 )
-@click.option("--seed", type=int, help="What all random choices follow from.  [default: 0]")
-@text_field_option
-@document_separator_option
-@click.option("--workers", type=AT_LEAST_ONE, help="Runs at once.  [default: one a core]")
-@click.option(
-    "--executor",
-    type=click.Choice(["local", "slurm", "ray"]),
-    default="local",
-    show_default=True,
-    help="Where the runs are made.",
-)
-@click.option(
-    "--executor-option",
-    "executor_options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Of slurm (slurm_partition=short) or ray (address=auto); may be given several times.",
-)
 @click.option("--plan-only", is_flag=True, help="Say what would be done, and stop.")
-@json_option
+@experiment_options
 def command(
     sources: tuple[str, ...],
     evals: tuple[str, ...],
@@ -145,27 +119,16 @@ def _layers(
     options: dict[str, Any],
 ) -> list[Tree]:
     """Return the settings of the file or the sources, and of the options."""
-    from seedbed.config import read_yaml
     from seedbed.errors import ConfigError
-    from seedbed.experiments.config import settings_of_sources
 
-    given: Tree = {key: value for key, value in options.items() if value is not None}
-    if "size" in given:
-        given["model"] = {"size": given.pop("size")}
-    for key, kind in (("rates", _rates), ("tasks", _words)):
-        if key in given:
-            given[key] = kind(given[key])
-    files = [source for source in sources if source.endswith((".yaml", ".yml"))]
-    if not files:
-        settings = settings_of_sources(sources, evals)
-        if names:
-            settings["datasets"] = _named(settings["datasets"], names)
-        return [settings, given]
-    if len(sources) > 1 or names:
-        what = "other sources" if len(sources) > 1 else "--name"
-        raise ConfigError(f"{files[0]} names the datasets of an experiment: leave out {what}.")
-    texts: Tree = settings_of_sources((), evals)["evals"]
-    return [read_yaml(Path(files[0])), {"evals": texts}, given]
+    read = {"rates": _rates, "tasks": _words}
+    given = {k: read[k](v) if k in read and v is not None else v for k, v in options.items()}
+    first, *others = experiment_layers(sources, evals, given)
+    if not names:
+        return [first, *others]
+    if sources[0].endswith((".yaml", ".yml")):
+        raise ConfigError(f"{sources[0]} names the datasets of an experiment: leave out --name.")
+    return [{**first, "datasets": _named(first["datasets"], names)}, *others]
 
 
 def _named(datasets: Tree, names: tuple[str, ...]) -> Tree:

@@ -61,15 +61,7 @@ def judge(
 
     Raises DataError where no run has finished, or no document is left to judge by.
     """
-    flags = contaminated or {}
-    kept = {e.name: ~flags.get(e.name, np.zeros(e.documents, np.bool_)) for e in plan.evals}
-    evidence = Evidence(plan, scores, kept)
-    if not evidence.runs():
-        raise DataError("No run of the experiment has finished: there is nothing to compare.")
-    if not evidence.evals:
-        raise DataError(
-            "Every evaluation document occurs in a training text: give other --eval texts."
-        )
+    evidence = _evidence(plan, scores, contaminated or {})
     table = evidence.table()
     alpha = race.alpha_of_a_look if race else plan.alpha
     base = compare_through(evidence.lens, table, alpha=alpha, margin=plan.margin)
@@ -107,6 +99,21 @@ def judge(
         plan=plan.model_dump(mode="json", exclude=_MEASURED),
         warnings=[*plan.warnings, *warnings_of(base, plan, runs, contaminated_too, race)],
     )
+
+
+def _evidence(
+    plan: Plan, scores: Mapping[str, JobScores], contaminated: Mapping[str, Flags]
+) -> Evidence:
+    """Return what there is to judge by."""
+    kept = {e.name: ~contaminated.get(e.name, np.zeros(e.documents, np.bool_)) for e in plan.evals}
+    evidence = Evidence(plan, scores, kept)
+    if not evidence.runs():
+        raise DataError("No run of the experiment has finished: there is nothing to compare.")
+    if not evidence.evals:
+        raise DataError(
+            "Every evaluation document occurs in a training text: give other --eval texts."
+        )
+    return evidence
 
 
 def _datasets(base: Comparison, alpha: float) -> list[DatasetResult]:
