@@ -9,20 +9,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-Moment = tuple[str, str, str, int]  # module, function, "before" or "after", number of the call
-
-# Trains in a process that SIGKILLs itself before or after the n-th call of a function. It forks
-# one child a moment, so that torch is imported once.
-_KILLER = """
-import importlib, json, os, signal, sys
-import torch._dynamo  # seconds that each child would spend
-from seedbed.config import build
-from seedbed.training.config import TrainConfig
-from seedbed.training.finetune import finetune
-from seedbed.training.pretrain import train
+# A function for the code of such a process.
+KILL_AT = """
+import os, pkgutil, signal
 
 def kill_at(module, name, moment, left):
-    place = importlib.import_module(module)
+    place = pkgutil.resolve_name(module)
     original = getattr(place, name)
     def killing(*args, **options):
         nonlocal left
@@ -34,6 +26,19 @@ def kill_at(module, name, moment, left):
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     setattr(place, name, killing)
+"""
+
+Moment = tuple[str, str, str, int]  # module or class, function, "before" or "after", which call
+
+# Trains in a process that SIGKILLs itself before or after the n-th call of a function. It forks
+# one child a moment, so that torch is imported once.
+_KILLER = f"""{KILL_AT}
+import json, sys
+import torch._dynamo  # seconds that each child would spend
+from seedbed.config import build
+from seedbed.training.config import TrainConfig
+from seedbed.training.finetune import finetune
+from seedbed.training.pretrain import train
 
 torch.set_num_threads(1)
 codes = []

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from killing import KILL_AT
 from seedbed import files
 from seedbed.data import prepare as prepare_module
 from seedbed.data.encode_worker import read_message, write_message
@@ -25,27 +26,13 @@ from seedbed.errors import DataError
 Prepared = Callable[..., PreparedDataset]
 Bytes = Callable[[Path], dict[str, bytes]]
 
-CHILD = """
-import importlib, os, signal, sys
-from pathlib import Path
+CHILD = f"""{KILL_AT}
+import sys
 from seedbed.data import prepare
 
 source, out, workers, overwrite, module, name, moment, count = sys.argv[1:]
 prepare.BLOCK_BYTES, prepare.SAVE_BYTES = 4_000, 10_000
-place = importlib.import_module(module) if module != "Path" else Path
-original, left = getattr(place, name), int(count)
-
-def killing(*args, **options):
-    global left
-    left -= 1
-    if left == 0 and moment == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    result = original(*args, **options)
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-
-setattr(place, name, killing)
+kill_at(module, name, moment, int(count))
 prepare.prepare(prepare.PrepareConfig(
     sources=(source,), out=out, tokenizer="bpe", vocab_size=300,
     workers=int(workers), overwrite=bool(int(overwrite))))
@@ -64,7 +51,7 @@ MOMENTS = [
     ("seedbed.data.workplace", "seal_folder", "before", 1),
     ("seedbed.files", "sha256_of", "after", 3),  # sealing
     ("seedbed.data.workplace", "seal_folder", "after", 1),
-    ("Path", "rename", "after", 1),  # published, not cleaned up
+    ("pathlib.Path", "rename", "after", 1),  # published, not cleaned up
 ]
 
 
@@ -157,7 +144,7 @@ def test_a_kill_between_the_old_and_the_new_dataset_leaves_both_whole(
     tmp_path: Path,
 ) -> None:
     prepared(story_file, dedup="none")
-    moment = ("Path", "rename", "after", 1)  # the old one is aside
+    moment = ("pathlib.Path", "rename", "after", 1)  # the old one is aside
     run_and_be_killed(story_file, tmp_path / "out", moment, overwrite=1)
     open_dataset(tmp_path / "out.partial" / "old")
     dataset = prepared(story_file, tokenizer="bpe", vocab_size=300)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from seedbed.cli.generation_options import precision_option, sampling_options
 from seedbed.cli.output import device_option, json_option
 from seedbed.errors import ConfigError, UserError, did_you_mean
 
@@ -56,21 +57,10 @@ _NOTES = (
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Take each line of FILE as typed, and print what a user would see.",
 )
-@click.option("--max-new-tokens", type=int, default=200, show_default=True)
-@click.option("--temperature", type=float, default=0.8, show_default=True, help="0 is greedy.")
-@click.option("--top-k", type=int, default=50, show_default=True, help="0 keeps all tokens.")
-@click.option("--top-p", type=float, default=1.0, show_default=True)
-@click.option("--min-p", type=float, default=0.0, show_default=True)
-@click.option("--repetition-penalty", type=float, default=1.0, show_default=True)
+@sampling_options
 @click.option("--seed", type=int, help="The same seed gives the same answers.  [default: random]")
 @device_option
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Of weights and activations: auto is fp32; on a processor int8 is the quickest.",
-)
+@precision_option
 @json_option
 def command(
     checkpoint: Path,

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.experiment_options import AT_LEAST_ONE, experiment_layers, experiment_options
+from seedbed.cli.experiment_options import (
+    AT_LEAST_ONE,
+    alpha_option,
+    evals_option,
+    experiment_layers,
+    experiment_options,
+    margin_option,
+    sources_argument,
+)
 from seedbed.cli.output import print_result
 
 if TYPE_CHECKING:
@@ -23,15 +31,8 @@ if TYPE_CHECKING:
     epilog="Example: seedbed compare stories.txt speeches.txt films.txt --eval novel.txt "
     "--minutes 20 --out experiments/which",
 )
-@click.argument("sources", nargs=-1, required=True, metavar="EXPERIMENT.yaml|SOURCE...")
-@click.option(
-    "--eval",
-    "evals",
-    multiple=True,
-    metavar="SOURCE",
-    help="Text to judge by; may be given several times.  [default: the held-out parts of the "
-    "other datasets]",
-)
+@sources_argument
+@evals_option
 @click.option(
     "--name",
     "names",
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", type=AT_LEAST_ONE, help="Runs of each dataset.  [default: for the time]")
 @click.option("--size", help="Parameters of the model: 1m, 300k.  [default: for the time]")
-@click.option("--alpha", type=float, help="Chance of a false verdict, over all.  [default: 0.05]")
-@click.option("--margin", type=float, help="Bits per byte: less does not matter.  [default: 0.01]")
+@alpha_option
+@margin_option
 @click.option(
     "--rates",
     help="Multiples of the learning rates that check the ranking; none for no check.  "

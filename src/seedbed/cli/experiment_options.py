@@ -17,8 +17,26 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 AT_LEAST_ONE = click.IntRange(min=1)
 
+sources_argument = click.argument(
+    "sources", nargs=-1, required=True, metavar="EXPERIMENT.yaml|SOURCE..."
+)
+evals_option = click.option(
+    "--eval",
+    "evals",
+    multiple=True,
+    metavar="SOURCE",
+    help="Text to judge by; may be given several times.  [default: the held-out parts of the "
+    "other datasets]",
+)
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder of the experiments."
+)
+
+alpha_option = click.option(
+    "--alpha", type=float, help="Chance of a false verdict, over all.  [default: 0.05]"
+)
+margin_option = click.option(
+    "--margin", type=float, help="Bits per byte: less does not matter.  [default: 0.01]"
 )
 
 _EXPERIMENT = (

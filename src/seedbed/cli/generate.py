@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seedbed.cli.generation_options import precision_option, sampling_options
 from seedbed.cli.output import device_option, json_option, print_result
 
 if TYPE_CHECKING:
@@ -25,25 +26,13 @@ if TYPE_CHECKING:
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--prompt", multiple=True, help="Text to go on from; may be given several times.")
-@click.option("--max-new-tokens", type=int, default=200, show_default=True)
-@click.option("--temperature", type=float, default=0.8, show_default=True, help="0 is greedy.")
-@click.option("--top-k", type=int, default=50, show_default=True, help="0 keeps all tokens.")
-@click.option("--top-p", type=float, default=1.0, show_default=True)
-@click.option("--min-p", type=float, default=0.0, show_default=True)
-@click.option("--repetition-penalty", type=float, default=1.0, show_default=True)
+@sampling_options
 @click.option("--greedy", is_flag=True, help="Always the likeliest token.")
 @click.option("--samples", type=int, default=1, show_default=True, help="Texts for each prompt.")
 @click.option("--seed", type=int, help="The same seed writes the same text.  [default: random]")
 @click.option("--stop", multiple=True, help="End before this text; may be given several times.")
 @device_option
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Of weights and activations: auto is fp32. On a processor int8 is the quickest for one "
-    "text, bf16 for many at once; `seedbed eval --precision` tells what they lose.",
-)
+@precision_option
 @click.option(
     "--compile",
     "compiled",

@@ -11,9 +11,13 @@ import click
 
 from seedbed.cli.experiment_options import (
     AT_LEAST_ONE,
+    alpha_option,
+    evals_option,
     experiment_layers,
     experiment_options,
+    margin_option,
     out_option,
+    sources_argument,
 )
 from seedbed.cli.output import print_result
 
@@ -27,14 +31,8 @@ if TYPE_CHECKING:
     epilog="Example: seedbed ladder stories.txt films.txt --eval novel.txt "
     '--sizes 100k,200k,400k --budgets "500k bytes,1m bytes,2m bytes" --out experiments/ladder',
 )
-@click.argument("sources", nargs=-1, required=True, metavar="EXPERIMENT.yaml|SOURCE...")
-@click.option(
-    "--eval",
-    "evals",
-    multiple=True,
-    metavar="SOURCE",
-    help="Text to judge by; may be given several times.  [default: as for compare]",
-)
+@sources_argument
+@evals_option
 @out_option
 @click.option("--sizes", help="Parameters of the models, three or more: 100k,200k,400k.")
 @click.option(
@@ -45,8 +43,8 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=AT_LEAST_ONE, help="Runs of each cell.  [default: 3]")
 @click.option("--to-size", help="Parameters to foretell.  [default: four times the largest]")
 @click.option("--to-budget", help="Budget to foretell.  [default: four times the largest]")
-@click.option("--alpha", type=float, help="Chance of a false verdict, over all.  [default: 0.05]")
-@click.option("--margin", type=float, help="Bits per byte: less does not matter.  [default: 0.01]")
+@alpha_option
+@margin_option
 @experiment_options
 def command(
     sources: tuple[str, ...],

@@ -13,6 +13,7 @@ from seedbed.cli.experiment_options import (
     experiment_layers,
     experiment_options,
     out_option,
+    sources_argument,
 )
 from seedbed.cli.output import print_result
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     epilog="Example: seedbed mix stories.txt speeches.txt films.txt --target novel.txt "
     "--minutes 30 --out experiments/mixture",
 )
-@click.argument("sources", nargs=-1, required=True, metavar="EXPERIMENT.yaml|SOURCE...")
+@sources_argument
 @click.option(
     "--target",
     "targets",

@@ -14,7 +14,7 @@ from seedbed.evaluation.figures import Estimate, TextFigures, mean_estimate, rou
 from seedbed.evaluation.generations import rows_at_a_time
 from seedbed.evaluation.prompts import spread
 from seedbed.evaluation.variety import distinct
-from seedbed.generation.engine import GeneratedToken, Generation, stream
+from seedbed.generation.engine import Continuation, Generation, gather, stream
 from seedbed.generation.sampling import SamplingSettings
 from seedbed.tokenizers.chat_template import answer_prompt
 from seedbed.tokenizers.conversation import Message
@@ -95,33 +95,30 @@ def write_answers(
     written: list[WrittenAnswer] = []
     for start in range(0, len(asked), rows):
         progress(start, len(asked))
-        some = range(start, min(start + rows, len(asked)))
-        parts: dict[int, list[GeneratedToken]] = {row: [] for row in some}
-        for token in stream(
+        some = prompts[start : start + rows]
+        tokens = stream(
             loaded.model,
             loaded.tokenizer,
-            [prompts[row] for row in some],
+            some,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             seed=seed + start // rows,
-        ):
-            parts[start + token.row].append(token)
-        written += [_judged(asked[row], tokens) for row, tokens in parts.items()]
+        )
+        written += map(_judged, asked[start : start + rows], gather(tokens, len(some)))
     progress(len(asked), len(asked))
     return written
 
 
-def _judged(question: Question, tokens: Sequence[GeneratedToken]) -> WrittenAnswer:
-    """Return the answer that the tokens make, compared with its references."""
-    answer = "".join(token.text for token in tokens)
+def _judged(question: Question, answer: Continuation) -> WrittenAnswer:
+    """Return the answer, compared with its references."""
     return WrittenAnswer(
         messages=question.messages,
-        answer=answer,
-        tokens=len(tokens),
-        finished=tokens[-1].finished or "length",
+        answer=answer.text,
+        tokens=answer.tokens,
+        finished=answer.finished,
         references=question.references,
-        exact_match=exact_match(answer, question.references),
-        token_f1=token_f1(answer, question.references),
+        exact_match=exact_match(answer.text, question.references),
+        token_f1=token_f1(answer.text, question.references),
     )
 
 

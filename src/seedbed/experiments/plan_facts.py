@@ -16,6 +16,7 @@ from seedbed.experiments.config import ExperimentConfig
 from seedbed.experiments.plan import DatasetFacts, EvalSet, ExperimentDir, Job, Plan, TaskSet
 from seedbed.experiments.portions import ALL, Portion
 from seedbed.experiments.texts import Found, can_sketch
+from seedbed.experiments.wording import listed
 from seedbed.statistics import PooledVariance, minimum_detectable_difference
 from seedbed.tokenizers.load import load_tokenizer
 from seedbed.training.precision import choose_precision
@@ -188,18 +189,7 @@ def warnings(
     evals: Sequence[EvalSet],
 ) -> list[str]:
     """Return what a reader of the verdict has to know beforehand."""
-    told: list[str] = []
-    for facts in datasets:
-        if not facts.parts_are_disjoint:
-            told.append(
-                f"`{facts.name}` has too little text for a part of its own for each run: its runs "
-                "share the documents, and the verdict holds for these documents only."
-            )
-        if facts.epochs > config.max_epochs:
-            told.append(
-                f"`{facts.name}` is small for the budget: a run sees its text {facts.epochs:.1f} "
-                "times."
-            )
+    told = [*_about_parts(datasets), *_about_epochs(config, datasets)]
     for evaluation in evals:
         told += _about_eval(found, evaluation)
     told += _about_tokenizer(datasets)
@@ -209,6 +199,25 @@ def warnings(
             "pip install 'seedbed[data]' for both."
         )
     return told
+
+
+def _about_parts(datasets: Sequence[DatasetFacts]) -> list[str]:
+    names = [f"`{facts.name}`" for facts in datasets if not facts.parts_are_disjoint]
+    if not names:
+        return []
+    has, its = ("has", "its") if len(names) == 1 else ("have", "their")
+    return [
+        f"{listed(names)} {has} too little text for a part of its own for each run: {its} runs "
+        "share the documents, and the verdict holds for these documents only."
+    ]
+
+
+def _about_epochs(config: ExperimentConfig, datasets: Sequence[DatasetFacts]) -> list[str]:
+    return [
+        f"`{facts.name}` is small for the budget: a run sees its text {facts.epochs:.1f} times."
+        for facts in datasets
+        if facts.epochs > config.max_epochs
+    ]
 
 
 def _about_eval(found: Found, evaluation: EvalSet) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -183,6 +184,25 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in sizes if text.endswith(stop[:n])), 0)
 
 
+class Continuation(NamedTuple):
+    """What was added to a prompt."""
+
+    text: str
+    tokens: int
+    finished: str  # "end", "stop" or "length"
+
+
+def gather(tokens: Iterable[GeneratedToken], rows: int) -> list[Continuation]:
+    """Return what a stream of `rows` prompts adds to each of them."""
+    parts: list[list[GeneratedToken]] = [[] for _ in range(rows)]
+    for token in tokens:
+        parts[token.row].append(token)
+    return [
+        Continuation("".join(t.text for t in own), len(own), own[-1].finished or "length")
+        for own in parts
+    ]
+
+
 @dataclass(frozen=True)
 class Generation:
     """A finished text."""
@@ -211,8 +231,7 @@ def generate(
     if samples < 1:
         raise ConfigError(f"`samples` is {samples} but must be 1 or more.")
     texts = [prompt for prompt in prompts for _ in range(samples)]
-    parts: list[list[GeneratedToken]] = [[] for _ in texts]
-    for token in stream(
+    tokens = stream(
         model,
         tokenizer,
         [prompt_ids(tokenizer, text) for text in texts],
@@ -220,12 +239,9 @@ def generate(
         sampling=sampling,
         seed=seed,
         stop=stop,
-    ):
-        parts[token.row].append(token)
-    return [
-        Generation(prompt, "".join(t.text for t in row), len(row), row[-1].finished or "length")
-        for prompt, row in zip(texts, parts, strict=True)
-    ]
+    )
+    written = gather(tokens, len(texts))
+    return [Generation(prompt, *own) for prompt, own in zip(texts, written, strict=True)]
 
 
 def prompt_ids(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -26,6 +26,7 @@ from seedbed.plots.figures import (
     PALETTE,
     Curve,
     draw_curve,
+    html_row,
     inline_svg,
     plain,
     style_axes,
@@ -243,14 +244,11 @@ def _value(figure: Figure) -> float | None:
 
 
 def _table(table: Table) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    rows = "\n".join(line([row.label, *row.cells], "td") for row in table.rows)
+    rows = "\n".join(html_row([row.label, *row.cells]) for row in table.rows)
     title = table.title[0].upper() + table.title[1:]
     return (
         f'<section><h2>{html.escape(title)}</h2><div class="table"><table>'
-        f"{line(['', *table.columns], 'th')}\n{rows}</table></div>"
+        f"{html_row(['', *table.columns], 'th')}\n{rows}</table></div>"
         f"<p>{html.escape(table.note)}</p></section>"
     )
 

@@ -142,11 +142,13 @@ def _svg(figure: Figure, *, transparent: bool = False) -> str:
     return re.sub(r"""<g id=(["'])curve: (.*?)\1>""", r"<g><title>\2</title>", svg)
 
 
-def _page(svg: str, title: str, rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+def html_row(cells: Sequence[str], tag: str = "td") -> str:
+    """Return a row of an HTML table, its texts escaped."""
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
-    table = "\n".join([line(rows[0], "th"), *(line(row, "td") for row in rows[1:])])
+
+def _page(svg: str, title: str, rows: Sequence[Sequence[str]]) -> str:
+    table = "\n".join([html_row(rows[0], "th"), *(html_row(row) for row in rows[1:])])
     return _PAGE.format(title=html.escape(title), svg=svg, table=table)
 
 

@@ -18,7 +18,7 @@ from seedbed.distributed import World
 from seedbed.errors import ConfigError
 from seedbed.evaluation.chat import score_conversations
 from seedbed.evaluation.evaluate import choose_documents
-from seedbed.generation.engine import stream
+from seedbed.generation.engine import gather, stream
 from seedbed.model.transformer import Transformer
 from seedbed.tokenizers.base import Tokenizer, bytes_before_text
 from seedbed.tokenizers.chat_template import Rendered, answer_prompt, transcript
@@ -154,20 +154,18 @@ def _answer_function(
         tokens = math.ceil(share * config.samples.tokens)
         if tokens == 0:
             return []
-        texts, ends = [""] * len(prompts), ["length"] * len(prompts)
         model.eval()
-        for token in stream(model, tokenizer, prompts, max_new_tokens=tokens, seed=1):
-            texts[token.row] += token.text
-            ends[token.row] = token.finished or ends[token.row]
+        drawn = stream(model, tokenizer, prompts, max_new_tokens=tokens, seed=1)
+        answers = gather(drawn, len(prompts))
         model.train()
         space = " " * bytes_before_text(tokenizer)
         return [
             {
                 "prompt": _without_marks(tokenizer, prompt),
-                "text": text.removeprefix(space),
-                "finished": end,
+                "text": own.text.removeprefix(space),
+                "finished": own.finished,
             }
-            for prompt, text, end in zip(prompts, texts, ends, strict=True)
+            for prompt, own in zip(prompts, answers, strict=True)
         ]
 
     return answer
