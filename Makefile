@@ -34,7 +34,7 @@ check: .venv/dev
 	$(BIN)/python docs/make_commands.py --check
 
 bench: .venv/dev
-	set -e; for benchmark in $(filter-out %/harness.py %/trainers.py %/gpu.py %/known_texts.py %/validate.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$benchmark; done
+	set -e; for benchmark in $(filter-out %/harness.py %/meters.py %/trainers.py %/gpu.py %/known_texts.py %/validate.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$benchmark; done
 
 faults: .venv/dev
 	$(BIN)/python tests/faults/harness.py

@@ -78,6 +78,8 @@ def train_sentencepiece(texts: list[str], vocabulary: int) -> object:
 
     import sentencepiece
 
+    affinity = getattr(os, "sched_getaffinity", None)  # the cores that the others use too
+
     with tempfile.TemporaryDirectory() as folder:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=(line for text in texts for line in text.splitlines()),
@@ -88,7 +90,7 @@ def train_sentencepiece(texts: list[str], vocabulary: int) -> object:
             byte_fallback=True,
             character_coverage=0.9995,
             max_sentence_length=1 << 20,
-            num_threads=os.cpu_count() or 1,
+            num_threads=len(affinity(0)) if affinity else os.cpu_count() or 1,
             minloglevel=2,
         )
         return (Path(folder) / "model.model").read_bytes()

@@ -2,7 +2,7 @@
 
 Each shape is first foretold, as `seedbed doctor --data` does it, and then trained for some steps in
 a fresh process, which tells its peak memory and its seconds a step. Prints a table and writes
-benchmarks/results/costs-cpu.md. Run it on a quiet machine.
+benchmarks/results/costs-cpu.md. Waits a while for a quiet machine.
 
     python benchmarks/costs.py [--memory-only]
 """
@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from meters import wait_until_quiet
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("SEEDBED_DATA", ROOT / ".." / "shared" / "data")).resolve()
@@ -178,6 +179,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="shapes whose name contains this")
     options = parser.parse_args()
     timed = not options.memory_only
+    disturbed = wait_until_quiet() if timed else ""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         data = datasets(Path(folder))
@@ -206,6 +208,7 @@ def main() -> None:
             "",
             f"{machine.name}, {machine.cores} cores, load average {load:.1f} at the end; "
             f"torch {torch.__version__}; `python benchmarks/costs.py`",
+            disturbed,
             "",
             *shown(rows, timed=timed),
             "",

@@ -15,13 +15,13 @@ import shlex
 import statistics
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from meters import MemoryWatch, load_average, wait_until_quiet
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -32,6 +32,7 @@ PACKAGES = ("torch", "numpy", "transformers", "accelerate", "litgpt", "tokenizer
 PACKAGES += ("sentencepiece", "rustbpe")
 
 Measured = dict[str, Any]
+C = TypeVar("C")
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -75,13 +76,13 @@ def run(main: Callable[[], None], child: Callable[..., Measured]) -> None:
 
 
 def take_turns(
-    contenders: Mapping[str, Callable[[], Measured]], rounds: int
-) -> dict[str, list[Measured]]:
-    """Return what each contender measured, by name: A B C A B C, so that a drift hits all alike.
+    contenders: Mapping[C, Callable[[], Measured]], rounds: int
+) -> dict[C, list[Measured]]:
+    """Return what each contender measured: A B C A B C, so that a drift hits all alike.
 
     One that fails is told on stderr and left out.
     """
-    measured: dict[str, list[Measured]] = {name: [] for name in contenders}
+    measured: dict[C, list[Measured]] = {name: [] for name in contenders}
     for number in range(rounds):
         for name, measure in contenders.items():
             if name not in measured:
@@ -93,6 +94,16 @@ def take_turns(
                 tell(f"{name} failed and is left out:\n{(error.stderr or '')[-2000:]}")
                 del measured[name]
     return measured
+
+
+def fastest(turns: Mapping[C, Sequence[Measured]], kind: Callable[[C], Hashable]) -> list[C]:
+    """Return the contender of each kind with the best median rate, in the order of the kinds."""
+    best: dict[Hashable, C] = {}
+    for contender, measured in turns.items():
+        before = best.get(kind(contender))
+        if before is None or median_of(measured, "rate") > median_of(turns[before], "rate"):
+            best[kind(contender)] = contender
+    return list(best.values())
 
 
 def median_of(measured: Sequence[Measured], key: str) -> float:
@@ -146,49 +157,6 @@ def environment() -> dict[str, str]:
     return os.environ | {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
 
 
-class MemoryWatch(threading.Thread):
-    """Adds up the memory of a process and its children every so many seconds; keeps the peak.
-
-    Pages that processes share count once, divided among them, where Linux tells (PSS). Compilers
-    are left out. Reading this disturbs a little, so rounds with it are not timed.
-    """
-
-    def __init__(self, pid: int, *, every: float = 0.25) -> None:
-        super().__init__(daemon=True)
-        self.peak = 0
-        self._pid = pid
-        self._every = every
-        self.start()
-
-    def run(self) -> None:
-        import psutil
-
-        with suppress(psutil.Error):
-            root = psutil.Process(self._pid)
-            while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
-                self.peak = max(self.peak, memory_of(self._pid))
-                time.sleep(self._every)
-
-
-def memory_of(pid: int) -> int:
-    """Return the bytes of memory of a process and its children, shared pages counted once."""
-    import psutil
-
-    root = psutil.Process(pid)
-    return sum(map(_memory_of, [root, *root.children(recursive=True)]))
-
-
-def _memory_of(process: Any) -> int:
-    import psutil
-
-    with suppress(psutil.Error):
-        words = " ".join(process.cmdline())
-        if "python" in words and "compile_worker" not in words:
-            full = process.memory_full_info()
-            return getattr(full, "pss", full.rss)
-    return 0
-
-
 @cache
 def python_with(module: str, other: Path | None) -> Path | None:
     """Return the Python that has a module: this one, else the other, else None."""
@@ -197,32 +165,6 @@ def python_with(module: str, other: Path | None) -> Path | None:
         if python and subprocess.run([python, "-c", look], check=False).returncode == 0:
             return python
     return None
-
-
-@cache
-def matmul_peak(device: str, precision: str) -> float:
-    """Return the FLOP/s of a large matrix product here: what MFU is a share of."""
-    import torch
-
-    from seedbed.machine import measure_matmul_flops
-
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    return measure_matmul_flops(torch.device(device), dtype)
-
-
-def wait_for(device: str) -> None:
-    """Wait until the device has done what it was given."""
-    import torch
-
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def gpu_peak(device: str) -> Measured:
-    """Return the "peak" of a GPU's memory in this process, which counts there."""
-    import torch
-
-    return {"peak": torch.cuda.max_memory_allocated()} if device.startswith("cuda") else {}
 
 
 # --- texts ---------------------------------------------------------------------------------------
@@ -296,11 +238,15 @@ def ratio(value: float, base: float | None) -> str:
 
 
 class Report:
-    """A result file: what was measured, then the machine. Make it before anything is measured."""
+    """A result file: what was measured, then the machine. Make it before anything is measured.
+
+    It first waits a while for a quiet machine, and says when that did not come.
+    """
 
     def __init__(self, name: str, asked: argparse.Namespace) -> None:
         self._name = name
         self._asked = asked
+        self._disturbed = "" if asked.quick else wait_until_quiet()
         self._load = load_average()
 
     def write(self, title: str, *sections: str) -> Path:
@@ -324,6 +270,7 @@ class Report:
             "**Quick form: tiny sizes, to see that it runs. Its figures mean nothing.**"
             if self._asked.quick
             else "",
+            self._disturbed,
             f"Machine: {machine(self._asked.device)}. Load average before: {self._load}; "
             f"after: {load_average()}.",
             f"Python {platform.python_version()}, {versions(Path(sys.executable))}"
@@ -332,10 +279,6 @@ class Report:
             f"Command: `python benchmarks/{shlex.join(words)}`, {time.strftime('%Y-%m-%d')}.",
         ]
         return "\n".join(filter(None, lines))
-
-
-def load_average() -> str:
-    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "not known"
 
 
 def machine(device: str = "cpu") -> str:

@@ -32,7 +32,8 @@ def write_texts(folder: Path, quick: bool) -> dict[str, Path]:
 def search(folder: Path, asked: Any) -> tuple[Any, dict[str, Any]]:
     """Return the config of the search, and what it found."""
     from seedbed.config import build
-    from seedbed.experiments.mixtures import MixtureConfig, mix
+    from seedbed.experiments.mixture_config import MixtureConfig
+    from seedbed.experiments.mixtures import mix
 
     files = write_texts(folder, asked.quick)
     settings: dict[str, Any] = {
@@ -54,7 +55,7 @@ def search(folder: Path, asked: Any) -> tuple[Any, dict[str, Any]]:
 def regret_of(config: Any, folder: Path, found: dict[str, Any]) -> tuple[float, float]:
     """Return the proposal's loss above the truth's, and the standard deviation between seeds."""
     from seedbed.experiments.compare import compare
-    from seedbed.experiments.mixtures import confirming_config
+    from seedbed.experiments.mixture_config import confirming_config
 
     mixtures = {"proposed": found["proposal"]["weights"], "truth": TRUTH}
     if mixtures["proposed"] == TRUTH:

@@ -18,7 +18,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import DATA, RESULTS, load_average, machine
+from harness import DATA, RESULTS, machine
+from meters import load_average
 
 from seedbed.data.prepare import TOKENIZERS, PrepareConfig, prepare
 from seedbed.data.prepared import PreparedDataset

@@ -1,8 +1,11 @@
 """Training tokens/s beside nanoGPT, transformers' Trainer and LitGPT: same shape, batch, precision.
 
-Each contender trains in a process of its own, on the same characters. In a first round, which is
-not timed, memory is watched, and each peer's best setting (compiled or not) is found; in the rounds
-after it, the best settings take turns. Seedbed runs `seedbed.train`, whole.
+Each contender trains in a process of its own, on the same characters. All settings take part in the
+first two rounds, which find the faster of each peer (compiled or not); it alone goes on. In a last
+round, which is not timed, memory is watched. Seedbed runs `seedbed.train`, whole.
+
+nanoGPT takes part as it comes, on a processor in fp32 and eager, and in its best setting: with the
+fused AdamW that its own code keeps for CUDA.
 
     python benchmarks/throughput.py --nanogpt PATH --litgpt PYTHON [--shape tiny --shape baby]
 """
@@ -21,13 +24,15 @@ from pathlib import Path
 import harness
 import trainers
 from harness import Measured, Report, median_of, ratio, table
-from trainers import TIMED, WARM, Shape, model_settings
+from meters import matmul_peaks
+from trainers import FUSED, TIMED, WARM, Shape, model_settings
 
 SHAPES = {
-    "tiny": Shape(4, 4, 128, 64, 12, chunk=20),
+    "tiny": Shape(4, 4, 128, 64, 12, chunk=16),
     "baby": Shape(6, 6, 384, 256, 16, chunk=1),  # nanoGPT's batch of 64 is for a GPU
 }
 QUICK = {"quick": Shape(2, 2, 32, 16, 4, chunk=2)}
+TRIALS = 2  # rounds in which every setting takes part
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,10 @@ class Contender:
     compiled: bool
     optimizer: str = "adamw"
 
-    @property
-    def name(self) -> str:
-        optimizer = ", Muon" if self.optimizer == "muon" else ""
-        return f"{self.setting}{', compiled' if self.compiled else ', eager'}{optimizer}"
-
-    @property
-    def setting(self) -> str:
-        """All but whether it is compiled."""
-        return f"{self.peer}, {self.precision}"
+    def __str__(self) -> str:
+        optimizer = {"muon": ", Muon", FUSED: f", {FUSED}"}.get(self.optimizer, "")
+        compiled = "compiled" if self.compiled else "eager"
+        return f"{self.peer}, {self.precision}, {compiled}{optimizer}"
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -60,6 +60,7 @@ FAMILIES = {
     "gpt2": "GPT-2's shape: layer norms, learned positions, GELU, tied embeddings",
     "qwen3": "Qwen3's shape, our default: RMS norms, RoPE, normed queries and keys, SwiGLU",
 }
+AS_IT_COMES = Contender("nanoGPT", "gpt2", "fp32", False)  # as its README says for a processor
 PEERS = {"nanoGPT": ("gpt2",), "transformers": ("gpt2", "qwen3"), "LitGPT": ("gpt2", "qwen3")}
 
 
@@ -70,8 +71,14 @@ def contenders(family: str, peers: Iterable[str], asked: argparse.Namespace) -> 
     own = [
         ("auto" if precision == "bf16" else precision, compiled) for precision, compiled in settings
     ]
+    present = [peer for peer in peers if family in PEERS[peer]]
     return [
-        *(Contender(p, family, *s) for p in peers if family in PEERS[p] for s in settings),
+        *(c for c in [AS_IT_COMES] if c.peer in present and asked.device == "cpu"),
+        *(
+            Contender(peer, family, *setting, FUSED if peer == "nanoGPT" else "adamw")
+            for peer in present
+            for setting in settings
+        ),
         *(Contender("Seedbed", family, *s) for s in own),
         *(Contender("Seedbed", family, p, c, "muon") for p, c in own if p == "auto"),
     ]
@@ -82,8 +89,10 @@ def measure(
     shape: Shape,
     data: Path,
     asked: argparse.Namespace,
-) -> tuple[dict[Contender, Measured], dict[Contender, list[Measured]]]:
-    """Return what each measured in the first round, and the best settings in the others."""
+) -> tuple[
+    dict[Contender, list[Measured]], dict[Contender, list[Measured]], dict[Contender, float]
+]:
+    """Return what the best settings measured, what the others did, and the memory of the best."""
     from seedbed.data.prepared import open_dataset
 
     vocab_size = open_dataset(data).tokenizer.vocab_size
@@ -98,24 +107,14 @@ def measure(
             memory=memory,
         )
 
-    by_name = {contender.name: contender for contender in who}
-    tries = harness.take_turns({n: partial(turn, c, True) for n, c in by_name.items()}, 1)
-    first = {by_name[name]: measured[0] for name, measured in tries.items()}
-    best = best_settings(first)
-    if asked.quick:
-        return first, {contender: [first[contender]] for contender in best}
-    turns = harness.take_turns({c.name: partial(turn, c, False) for c in best}, asked.rounds)
-    return first, {by_name[name]: measured for name, measured in turns.items()}
-
-
-def best_settings(first: dict[Contender, Measured]) -> list[Contender]:
-    """Return the contenders, compiled or not: what was faster."""
-    best: dict[tuple[str, ...], Contender] = {}
-    for contender, measured in first.items():
-        before = best.get(contender.kind)
-        if before is None or measured["rate"] > first[before]["rate"]:
-            best[contender.kind] = contender
-    return list(best.values())
+    trials = min(TRIALS, asked.rounds)
+    turns = harness.take_turns({c: partial(turn, c, False) for c in who}, trials)
+    best = harness.fastest(turns, lambda c: c.kind)
+    more = harness.take_turns({c: partial(turn, c, False) for c in best}, asked.rounds - trials)
+    watched = harness.take_turns({c: partial(turn, c, True) for c in more}, 1)
+    peaks = {c: measured[0]["peak"] for c, measured in watched.items()}
+    slower = {c: measured for c, measured in turns.items() if c not in best}
+    return {c: turns[c] + more[c] for c in watched}, slower, peaks
 
 
 def python_of(peer: str, asked: argparse.Namespace) -> Path | None:
@@ -127,10 +126,10 @@ def python_of(peer: str, asked: argparse.Namespace) -> Path | None:
 
 
 def rows(
-    first: dict[Contender, Measured],
     turns: dict[Contender, list[Measured]],
+    memory: dict[Contender, float],
     flops_per_token: int,
-    device: str,
+    peaks: dict[str, float],
 ) -> list[list[str]]:
     """Return the rows of the table, with ratios to the best peer in the same precision."""
     rates = {c: median_of(measured, "rate") for c, measured in turns.items()}
@@ -139,25 +138,18 @@ def rows(
     for contender, rate in rates.items():
         if contender.peer != "Seedbed":
             peers[precisions[contender]] = max(rate, peers.get(precisions[contender], 0.0))
-    as_it_comes = next((m["rate"] for c, m in first.items() if is_as_it_comes(c)), None)
-    as_it_comes = next((r for c, r in rates.items() if is_as_it_comes(c)), as_it_comes)
     return [
         [
-            c.name + (f" ({precisions[c]})" if c.precision == "auto" else ""),
+            str(c) + (f" ({precisions[c]})" if c.precision == "auto" else ""),
             f"{rate:,.0f}",
             harness.spread_of(turns[c], "rate"),
             ratio(rate, peers.get(precisions[c])),
-            ratio(rate, as_it_comes),
-            f"{rate * flops_per_token / harness.matmul_peak(device, precisions[c]):.0%}",
-            f"{first[c]['peak'] / 1e6:,.0f}",
+            ratio(rate, rates.get(AS_IT_COMES)),
+            f"{rate * flops_per_token / peaks[precisions[c]]:.0%}",
+            f"{memory[c] / 1e6:,.0f}",
         ]
         for c, rate in rates.items()
     ]
-
-
-def is_as_it_comes(contender: Contender) -> bool:
-    """Return whether this is what nanoGPT's README says for a processor."""
-    return contender == Contender("nanoGPT", "gpt2", "fp32", False)
 
 
 HEADER = (
@@ -179,19 +171,26 @@ def section(name: str, shape: Shape, family: str, data: Path, asked: argparse.Na
 
     present = [peer for peer in PEERS if python_of(peer, asked)]
     who = contenders(family, present, asked)
-    first, turns = measure(who, shape, data, asked)
+    long = 0.0 if asked.quick else 1.0
+    before = matmul_peaks(asked.device, long)
+    turns, slower, memory = measure(who, shape, data, asked)
+    after = matmul_peaks(asked.device, long)
+    peaks = {precision: max(before[precision], after[precision]) for precision in before}
     vocab_size = open_dataset(data).tokenizer.vocab_size
     full = build(ModelSettings, model_settings(shape, family)).resolve(vocab_size)
-    left = [f"{c.name} {m['rate']:,.0f}" for c, m in first.items() if c not in turns]
+    left = [f"{c} {median_of(m, 'rate'):,.0f}" for c, m in slower.items()]
     missing = [p for p in PEERS if p not in present and family in PEERS[p]]
     notes = [
         f"{FAMILIES[family]}. {full.parameters}; {shape.num_layers} layers, {shape.num_heads} "
         f"heads, {shape.d_model} wide, context {shape.context_length}, batch {shape.batch_size}, "
         f"vocabulary {vocab_size:,}.",
-        f"Slower in the first round, tokens/s: {'; '.join(left)}." if left else "",
+        f"Slower in the first {TRIALS} rounds, tokens/s: {'; '.join(left)}." if left else "",
         f"Not measured, as not found here: {', '.join(missing)}." if missing else "",
+        "Most GFLOP/s of a matrix product, of several shapes and before and after the rounds: "
+        + ", ".join(f"{precision} {peak / 1e9:,.0f}" for precision, peak in peaks.items())
+        + ". MFU is the share of it.",
     ]
-    body = table(HEADER, rows(first, turns, full.training_flops_per_token, asked.device))
+    body = table(HEADER, rows(turns, memory, full.training_flops_per_token, peaks))
     return f"## {name}, {family}\n\n{body}\n\n" + "\n".join(filter(None, notes))
 
 
@@ -203,11 +202,6 @@ def prepare_characters(text: str, folder: Path) -> Path:
     source.write_text(text, encoding="utf-8")
     config = seedbed.PrepareConfig(sources=(str(source),), out=folder / "data", tokenizer="char")
     return seedbed.prepare(config).folder
-
-
-def peaks(device: str) -> str:
-    both = ", ".join(f"{p} {harness.matmul_peak(device, p) / 1e9:,.0f}" for p in ("fp32", "bf16"))
-    return f"Measured peak of a matrix product, GFLOP/s: {both}. MFU is the share of it."
 
 
 def main() -> None:
@@ -228,10 +222,12 @@ def main() -> None:
     report.write(
         "Training throughput",
         *sections,
-        f"{peaks(asked.device)}\nMedian of {asked.rounds} rounds, taking turns, each in a process "
+        f"Median of {asked.rounds} rounds, taking turns, each in a process "
         f"of its own; in each the median of {TIMED} stretches of steps, the first {WARM} left out. "
-        "AdamW unless said; the same vocabulary, batch and precision for all. Memory: the whole "
-        "process with its children, compilers left out, in the first round.",
+        "AdamW unless said, fused but in nanoGPT as it comes (fp32, eager, not fused); the same "
+        "vocabulary, batch and precision for all. The best peer: in its best setting or as it "
+        "comes, whichever is faster. Memory: the whole process with its children, compilers left "
+        "out, in a round that is not timed.",
     )
 
 

@@ -29,6 +29,7 @@ from typing import Any
 import harness
 import numpy as np
 from harness import Measured, Report, median_of, ratio, spread_of, table
+from meters import MemoryWatch, memory_of
 
 VOCABULARY = 4096
 BATCH_CHARACTERS = 1 << 20  # of the peers; ours are as large as in `prepare`
@@ -90,8 +91,8 @@ def processor_seconds() -> float:
 
 def memory(encode: Callable[[], Iterator[Any]]) -> Measured:
     """Return how much memory both passes add at most, that of all processes added up, in bytes."""
-    before = harness.memory_of(os.getpid())
-    watch = harness.MemoryWatch(os.getpid(), every=0.05)
+    before = memory_of(os.getpid())
+    watch = MemoryWatch(os.getpid(), every=0.05)
     end = time.perf_counter() + MEMORY_SECONDS
     while time.perf_counter() < end:
         for _ in encode():

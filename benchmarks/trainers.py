@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import harness
 from harness import Measured, median_of
+from meters import gpu_peak, wait_for
 
+FUSED = "fused AdamW"  # of nanoGPT, whose code keeps it for CUDA
 WARM, TIMED = 1, 5  # stretches of steps; the warm ones, where compilers work, are left out
 
 
@@ -43,7 +44,7 @@ class Clock:
     def tick(self) -> None:
         self._steps += 1
         if self._steps % self._chunk == 0:
-            harness.wait_for(self._device)
+            wait_for(self._device)
             self._times.append(time.perf_counter())
 
     def seconds(self) -> list[float]:
@@ -64,7 +65,7 @@ def train(peer: str, shape: dict[str, Any], **asked: Any) -> Measured:
     measured = peers[peer](known, **asked)
     timed = [{"seconds": seconds} for seconds in measured["seconds"][WARM:]]
     tokens = known.batch_size * known.context_length
-    peak = harness.gpu_peak(asked["device"])
+    peak = gpu_peak(asked["device"])
     return measured | peak | {"rate": tokens / median_of(timed, "seconds")}
 
 
@@ -118,7 +119,14 @@ def plain_loop(
 
 
 def train_nanogpt(
-    shape: Shape, *, nanogpt: str, vocab_size: int, compiled: bool, device: str, **asked: Any
+    shape: Shape,
+    *,
+    nanogpt: str,
+    vocab_size: int,
+    compiled: bool,
+    optimizer: str,
+    device: str,
+    **asked: Any,
 ) -> Measured:
     """Train nanoGPT's model with nanoGPT's optimizer."""
     import torch
@@ -138,12 +146,14 @@ def train_nanogpt(
         bias=False,
     )
     model = GPT(config).to(device)
-    optimizer = model.configure_optimizers(0.1, 1e-3, (0.9, 0.99), device.split(":")[0])
+    # What it makes of the kind of device is only whether AdamW is fused.
+    kind = "cuda" if optimizer == FUSED else device.split(":")[0]
+    adamw = model.configure_optimizers(0.1, 1e-3, (0.9, 0.99), kind)
     forward = torch.compile(model) if compiled else model
     rest = {key: asked[key] for key in ("data", "precision")}
     return plain_loop(
         lambda x, y: forward(x, y)[1],
-        optimizer,
+        adamw,
         model.parameters(),
         shape=shape,
         device=device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from seedbed import runs
 from seedbed.errors import CheckpointError
 from seedbed.files import append_json_line, read_json_lines
 from seedbed.runs import RunDir, find_runs, open_trackers
@@ -54,6 +56,23 @@ def test_the_lock_is_let_go_after_an_error(tmp_path: Path) -> None:
         raise KeyError
     with run.lock():
         pass
+
+
+def test_a_status_waits_for_no_disk_and_comes_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(runs.time, "monotonic", lambda: now)
+    monkeypatch.setattr(os, "fsync", None)
+    run = RunDir(tmp_path)
+    told: list[int] = []
+    for step in range(8):
+        run.write_running(step=step)
+        told.append(run.read_status()["step"])
+        now += 0.25
+    assert told == [0, 0, 0, 0, 4, 4, 4, 4]
+    run.write_status("finished", step=7)
+    assert run.read_status()["state"] == "finished"
 
 
 def test_the_status_is_the_last_one_written(tmp_path: Path) -> None:

@@ -38,3 +38,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" Did you mean `{nearest[0]}`?" if nearest else ""
+
+
+# What torch says where it has no exception of its own for that: on a processor, on Apple's GPUs,
+# and inside CUDA's libraries.
+_NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, of torch's or of Python's, says that there is no memory.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes do not fit"))
+    (True, False)
+    """
+    own = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's
+    return own or any(words in str(error) for words in _NO_MEMORY)

@@ -71,20 +71,25 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the file at `path` by `text`, atomically."""
+def write_text(path: Path, text: str, *, flush: bool = True) -> None:
+    """Replace the file at `path` by `text`, atomically.
+
+    Without `flush`, which takes milliseconds, a power cut (no kill) may leave it empty.
+    """
     aside = path.with_name(path.name + PARTIAL)
     with aside.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        if flush:
+            os.fsync(file.fileno())
     aside.replace(path)
-    flush_to_disk(path.parent)
+    if flush:
+        flush_to_disk(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace the file at `path` by `value` as indented JSON, atomically."""
-    write_text(path, _to_json(value))
+def write_json(path: Path, value: Any, *, flush: bool = True) -> None:
+    """Replace the file at `path` by `value` as indented JSON, as `write_text` does."""
+    write_text(path, _to_json(value), flush=flush)
 
 
 def _to_json(value: Any) -> str:

@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import os
 import platform
+import shutil
+import sysconfig
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -107,22 +109,21 @@ def available_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
     return free
 
 
-# What torch says where it has no exception of its own for that: on a processor, on Apple's GPUs,
-# and inside CUDA's libraries.
-_NO_MEMORY = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "DefaultCPUAllocator: not enough memory",
-    "MPS backend out of memory",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether torch says in `error` that there is no memory for a tensor."""
+def memory_within_reach(device: torch.device) -> int:
+    """Return the bytes that this process has on a device, or can have besides."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in _NO_MEMORY)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    return psutil.Process().memory_info().rss + available_memory()
+
+
+def can_compile(device: torch.device) -> bool:
+    """Return whether torch.compile has what it needs: on a processor, a compiler and Python.h."""
+    if device.type == "cpu":
+        has_headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()
+        return has_headers and any(map(shutil.which, ("c++", "g++", "clang++")))
+    return device.type == "cuda"
 
 
 def keep_freed_memory() -> None:

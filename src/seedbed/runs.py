@@ -10,10 +10,12 @@ runs/NAME/
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import secrets
 import sys
+import time
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,6 +35,8 @@ from seedbed.files import (
     write_text,
 )
 
+_SECONDS_BETWEEN_STATUSES = 1.0
+
 
 class RunDir:
     """The folder of one training run."""
@@ -48,6 +52,7 @@ class RunDir:
         self.checkpoints = path / "checkpoints"
         self.base = path / "base"
         self.data = path / "data"
+        self._status_at = -math.inf
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the run for this process; the lock goes with the process, however it ends.
@@ -67,9 +72,18 @@ class RunDir:
         )
 
     def write_status(self, state: str, **facts: Any) -> None:
-        """Replace status.json: running, saving, stopped, finished or failed; and what is known."""
+        """Replace status.json: running, saving, stopped, finished or failed; and what is known.
+
+        It is not flushed: where a power cut damages it, the checkpoints say where the run stands.
+        """
         record = {"state": state, "pid": os.getpid(), **facts, "timestamp": timestamp()}
-        write_json(self.status, record)
+        write_json(self.status, record, flush=False)
+        self._status_at = time.monotonic()
+
+    def write_running(self, **facts: Any) -> None:
+        """Say in status.json that the run is at work, unless a second ago it said so already."""
+        if time.monotonic() - self._status_at >= _SECONDS_BETWEEN_STATUSES:
+            self.write_status("running", **facts)
 
     def read_status(self) -> dict[str, Any]:
         """Return status.json, or {} where there is none."""

@@ -99,6 +99,12 @@ def test_json_is_an_object_a_line_for_each_answer(
     ]
 
 
+def test_bytes_that_are_no_text_are_replaced(talker: Path, seedbed: Callable) -> None:
+    broken = ("--prompt", "caf\udce9", "--system", "\udce9")  # as Python gives them
+    shown = seedbed("chat", talker, *broken, "--json", *SETTINGS)
+    assert json.loads(shown.out)["prompt"] == "caf\N{REPLACEMENT CHARACTER}"
+
+
 def test_help_says_what_a_model_must_be_and_documents_the_json(seedbed: Callable) -> None:
     text = " ".join(seedbed("chat", "--help").out.split())
     assert "was not fine-tuned on conversations (`seedbed finetune`) answers nonsense" in text

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.checkpoints import load_checkpoint
+from seedbed.cli.generation_options import _SAMPLING
 from seedbed.generation.engine import generate
 from seedbed.generation.sampling import SamplingSettings
 
@@ -57,6 +58,11 @@ def test_help_documents_the_json(seedbed: Callable) -> None:
     text = " ".join(seedbed("generate", "--help").out.split())
     for word in ("prompt", "text", "tokens", "finished", '"end"', '"stop"', '"length"'):
         assert word in text
+
+
+def test_defaults_of_the_options_are_those_of_the_settings() -> None:
+    defaults = {name[2:].replace("-", "_"): default for name, (_, default, _) in _SAMPLING.items()}
+    assert defaults == {"max_new_tokens": 200, **SamplingSettings().model_dump()}
 
 
 def test_a_seed_writes_the_same_text(model: Path, seedbed: Callable) -> None:
@@ -109,6 +115,30 @@ def test_piped_lines_give_json_a_line_each(
     assert [[g["prompt"] for g in texts] for texts in made] == [["One"] * 2, ["Two"] * 2]
 
 
+def test_bytes_that_are_no_text_are_replaced(model: Path) -> None:
+    code = "import sys; from seedbed.cli.main import main; main(sys.argv[1:])"
+    words = (sys.executable, "-X", "utf8", "-c", code, "generate", str(model), "--greedy")
+    short = ("--max-new-tokens", "12")
+    piped = subprocess.run([*words, *short], input=b"caf\xe9\n", capture_output=True, check=False)
+    given = subprocess.run(
+        [*words, *short, "--prompt", b"caf\xe9"], capture_output=True, check=False
+    )
+    wanted = expected(model, "caf\N{REPLACEMENT CHARACTER}")[0] + "\n"
+    for done in (piped, given):
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.decode() == wanted
+
+
+def test_a_prompt_that_the_context_has_no_room_for_is_told(model: Path, seedbed: Callable) -> None:
+    long, fits = "a" * 64, "a" * 62  # and what a document begins with
+    shown = seedbed("generate", model, "--prompt", fits, "--prompt", long, "--json", *SHORT)
+    assert [made["prompt"] for made in json.loads(shown.out)] == [fits, long]
+    assert shown.err.count("note: ") == 1
+    assert "65 tokens" in shown.err
+    assert "context 64" in shown.err
+    assert seedbed("generate", model, "--prompt", long, *SHORT).err == shown.err
+
+
 def test_no_input_writes_nothing(
     model: Path, seedbed: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +162,15 @@ def test_generating_imports_no_other_library_of_models(model: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_garbage_is_collected_once_all_is_imported() -> None:
+    code = (
+        "import gc; from seedbed.cli.generation_options import import_model_code as load; load();"
+        "assert gc.isenabled() and gc.get_freeze_count() > 100_000; gc.unfreeze();"
+        "load(); assert gc.get_freeze_count() == 0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_text_is_written_in_the_precision_asked_for(model: Path, seedbed: Callable) -> None:

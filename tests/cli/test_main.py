@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+import torch
 
 from seedbed.cli.main import COMMANDS
+from seedbed.model.transformer import Transformer
 
 # The names of the issue that others script against.
 OPTIONS = {
@@ -188,6 +191,42 @@ def test_a_run_folder_that_cannot_be_is_told_in_a_line(
         assert shown.code == 2
         assert str(out) in shown.err
         assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes\n\nC++"),
+        MemoryError(),
+    ],
+)
+def test_a_want_of_memory_is_told_in_a_line(
+    error: Exception,
+    model: Path,
+    seedbed: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Transformer, "forward", fail)
+    shown = seedbed("generate", model, "--prompt", "a")
+    assert shown.code == 2
+    assert shown.err.startswith("error: There is not enough memory for this: ")
+    assert "smaller --size" in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_another_error_keeps_its_traceback(
+    model: Path, seedbed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(Transformer, "forward", fail)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        seedbed("generate", model, "--prompt", "a")
 
 
 def test_a_closed_pipe_is_quiet(model: Path) -> None:

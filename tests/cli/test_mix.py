@@ -9,7 +9,8 @@ import pytest
 from invented_runs import write_scores
 from made_up_languages import write_languages
 from seedbed.config import build
-from seedbed.experiments.mixtures import MixtureConfig, mix
+from seedbed.experiments.mixture_config import MixtureConfig
+from seedbed.experiments.mixtures import mix
 from seedbed.experiments.plan import Job, Plan
 
 SMALL = ("--runs", 8, "--budget", "8k bytes", "--tokenizer", "byte", "--size", "40k")

@@ -10,6 +10,7 @@ import pytest
 from seedbed.data.chat_batches import ChatSampler, best_fit
 from seedbed.data.chats import prepare_chats
 from seedbed.data.prepared import PreparedDataset
+from seedbed.data.token_shards import TokenShards
 from seedbed.errors import DataError
 from seedbed.tokenizers.simple import ByteTokenizer
 
@@ -99,3 +100,12 @@ def test_best_fit_wastes_little() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(DataError, match="300 tokens, but a row has 256"):
         best_fit([10, 300], 256)
+
+
+def test_the_order_stays_for_runs_under_way() -> None:
+    sizes = np.array([3, 5, 4, 6, 2, 7, 3, 5])
+    ids = np.repeat(np.arange(len(sizes), dtype=np.uint16), sizes)
+    shards = TokenShards(ids, np.cumsum([0, *sizes]), np.ones(len(ids), bool))
+    sampler = ChatSampler(shards, 8, seed=5)
+    assert sampler.rows_per_epoch == 4
+    assert sampler.batch(3, 8).inputs[:, 0].tolist() == [5, 6, 5, 1, 3, 5, 1, 6]

@@ -185,6 +185,15 @@ def test_fifty_documents_are_left_whole_and_forty_nine_are_cut(tmp_path: Path) -
     assert len(texts(path)) == 49 * 3 + 1  # the empty one is yielded, for cleaning to count
 
 
+def test_documents_are_left_whole_where_that_is_asked(tmp_path: Path) -> None:
+    books = [f"{n} " + "\n\n".join("word " * 100 for _ in range(20)).strip() for n in range(3)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": book}) + "\n" for book in books))
+    assert len(texts(path)) > 3
+    [source] = find_sources([str(path)])
+    assert [d.text for d in read_documents([source], ReadOptions(whole=True))] == books
+
+
 def test_a_block_never_spans_two_documents_and_a_short_source_is_not_merged() -> None:
     pieces = [Piece("short", 1, last=True), Piece("words " * 2, 2, last=False), Piece("x", 3, True)]
     assert [t for t, _ in cut_into_blocks(pieces, size=8)] == ["short", "words", "words x"]

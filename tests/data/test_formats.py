@@ -108,6 +108,11 @@ def test_a_column_is_chosen_by_name_and_a_wrong_name_is_told_with_the_columns() 
     assert "its fields are `Once upon a time there was a very small `" in told(one_column, ".csv")
 
 
+@pytest.mark.parametrize("field", ["messages", "conversations"])
+def test_of_conversations_it_is_told_what_they_are_for(field: str) -> None:
+    assert "Conversations are for `seedbed finetune`" in told(json.dumps({field: []}), ".jsonl")
+
+
 def test_rows_of_another_shape_are_counted_and_told() -> None:
     drops = Drops()
     data = 'id,text\n1,a\n2\n3,b\n4,c,d\n5,"e"f\n6,g\n7,h,\n'

@@ -4,8 +4,10 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from chat_models import KNOWN, TOKENIZER, model_that_knows, talk
+from model_shapes import random_model
 from seedbed.checkpoints import Checkpoint
 from seedbed.errors import ConfigError
 from seedbed.evaluation.answers import (
@@ -21,6 +23,8 @@ from seedbed.evaluation.answers import (
 )
 from seedbed.generation.sampling import SamplingSettings
 from seedbed.tokenizers.conversation import Message
+from seedbed.tokenizers.load import load_tokenizer
+from sentencepiece_models import LLAMA, train_model
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +187,25 @@ def test_more_questions_than_fit_at_a_time_are_all_answered(
     greedy = SamplingSettings(temperature=0)
     questions = find_questions(KNOWN)
     whole = write_answers(learned, questions, sampling=greedy, max_new_tokens=9)
-    monkeypatch.setattr("seedbed.evaluation.answers.rows_at_a_time", lambda _config: 3)
+    monkeypatch.setattr("seedbed.generation.engine._MOST_ROWS", 3)
     assert write_answers(learned, questions, sampling=greedy, max_new_tokens=9) == whole
+
+
+def test_the_space_that_sentencepiece_puts_in_front_is_no_part_of_an_answer(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(train_model(tmp_path / "a.model", **LLAMA))
+    [word] = tokenizer.encode("fox")
+    model = random_model(vocab_size=tokenizer.vocab_size, tie_embeddings=False)
+    with torch.no_grad():  # which says the word "fox" for ever
+        for parameter in model.parameters():
+            parameter.fill_(0.0)
+        model.embedding.weight[:, 0] = 1.0
+        model.norm.weight.fill_(1.0)
+        model.head.weight[word, 0] = 9.0
+    greedy = SamplingSettings(temperature=0)
+    loaded = Checkpoint(tmp_path, model, tokenizer, {})
+    [written] = write_answers(loaded, [asked("Who?")], sampling=greedy, max_new_tokens=2)
+    assert tokenizer.token_bytes(word) == b" fox"
+    assert written.answer == "fox fox"
 
 
 def test_no_question_has_no_answer(learned: Checkpoint) -> None:

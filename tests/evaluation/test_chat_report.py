@@ -83,6 +83,19 @@ def test_what_is_left_out_is_noted(learned: Path, tmp_path: Path) -> None:
     assert any("1 of 5 questions do not fit" in note for note in notes)
 
 
+def test_conversations_that_the_run_was_trained_on_are_noted(tmp_path: Path) -> None:
+    run, data = tmp_path / "run", chat_dataset(tmp_path / "data", KNOWN[:3], KNOWN[3:])
+    save_checkpoint(run / "checkpoints" / "latest", model_that_knows(), TOKENIZER, facts={})
+    (run / "config.yaml").write_text(f"data: {data}\nout: {run}\n")
+    mixed = write_messages(tmp_path / "mixed.jsonl", [*KNOWN[1:], talk("new?", "yes!")])
+    _, notes = measured(run, mixed)
+    [note] = notes
+    assert "trained on 2 of these 4 conversations" in note
+    assert measured(run, "val")[1] == []
+    (data / "train.mask").unlink()  # then it is not known
+    assert measured(run, mixed)[1] == []
+
+
 def test_where_no_question_fits_the_answers_are_left_out(learned: Path, tmp_path: Path) -> None:
     file = write_messages(tmp_path / "long.jsonl", [talk("x" * 60, "long")])
     report, _ = measured(learned, file)

@@ -15,7 +15,6 @@ from seedbed.checkpoints import load_checkpoint, save_checkpoint
 from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.data.prepared import PreparedDataset
 from seedbed.errors import ConfigError, DataError
-from seedbed.evaluation import generations
 from seedbed.evaluation.copies import find_copies
 from seedbed.evaluation.figures import TextFigures, text_figures
 from seedbed.evaluation.generations import GenerationReport, evaluate_generations
@@ -172,7 +171,7 @@ def test_the_texts_are_those_of_generate(
     assert [(t.prompt, t.text, t.tokens) for t in report.texts] == [
         (g.prompt, g.text, g.tokens) for g in wanted
     ]
-    monkeypatch.setattr(generations, "_MOST_ROWS", 2)
+    monkeypatch.setattr("seedbed.generation.engine._MOST_ROWS", 2)
     stages: list[tuple[str, int, int]] = []
     parts = evaluate_generations(
         model,

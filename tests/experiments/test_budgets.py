@@ -6,7 +6,7 @@ import pytest
 
 from seedbed.config import build
 from seedbed.experiments.budgets import SHAPES, Need, Rate, at_rate, choose_size, resolved_settings
-from seedbed.experiments.config import ExperimentConfig
+from seedbed.experiments.config import Budget, ExperimentConfig
 from seedbed.model.config import ModelConfig
 from seedbed.training.config import OptimizerSettings
 
@@ -92,6 +92,15 @@ def test_resolved_settings_plan_the_same_without_measuring() -> None:
     again = build(ExperimentConfig, resolved.model_dump(mode="json"))
     other = choose_size(again, NEED, unmeasured)
     assert (other.shape, other.seeds, other.budget) == (size.shape, size.seeds, size.budget)
+
+
+@pytest.mark.parametrize("budget", ["1e13 flops", "1.25e21 flops", "2m bytes", "0.5 epochs"])
+def test_a_resolved_budget_is_read_back(budget: str) -> None:
+    asked = config(budget=budget)
+    resolved = resolved_settings(asked, choose_size(asked, NEED, unmeasured), {})
+    again = build(ExperimentConfig, resolved.model_dump(mode="json"))
+    assert again.budget is not None
+    assert Budget.parse(again.budget) == Budget.parse(budget)
 
 
 def test_a_rate_multiplies_both_learning_rates_only() -> None:

@@ -39,7 +39,12 @@ rates: []
 
 @pytest.mark.parametrize(
     ("text", "amount", "unit"),
-    [("2m bytes", 2e6, "bytes"), ("500,000 tokens", 5e5, "tokens"), ("1e13 flops", 1e13, "flops")],
+    [
+        ("2m bytes", 2e6, "bytes"),
+        ("500,000 tokens", 5e5, "tokens"),
+        ("1e13 flops", 1e13, "flops"),
+        ("1.5e+13 flops", 1.5e13, "flops"),
+    ],
 )
 def test_a_budget_is_an_amount_and_a_unit(text: str, amount: float, unit: str) -> None:
     assert Budget.parse(text) == Budget(amount, unit)  # pyright: ignore[reportArgumentType]
@@ -80,6 +85,15 @@ def test_sources_get_different_names_that_files_can_have() -> None:
     assert [dataset.sources[0] for dataset in config.datasets.values()] == sources
     assert list(config.datasets)[:3] == ["x-train", "y-train", "sample-stories-60"]
     assert config.evals == {"more": ("z/more.txt",)}
+
+
+def test_a_dataset_keeps_its_name_beside_any_text_to_judge_by() -> None:
+    settings = settings_of_sources(["x/web.v2.txt", "x/web.v1.jsonl.gz"], ["y/web.v2.txt"])
+    assert list(settings["datasets"]) == ["web.v2", "web.v1"]
+    assert list(settings["evals"]) == ["y-web.v2"]
+    same = settings_of_sources(["a.txt"], ["a.txt"])
+    assert not same["datasets"].keys() & same["evals"].keys()
+    assert list(same["datasets"]) == ["a"]
 
 
 def test_a_source_given_twice_gets_two_names() -> None:

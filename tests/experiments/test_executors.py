@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,8 +16,10 @@ import psutil
 import pytest
 
 from seedbed.errors import ConfigError
+from seedbed.experiments import executors
 from seedbed.experiments.executors import run_jobs
 from seedbed.experiments.jobs import load_all_scores
+from seedbed.experiments.local_jobs import run_locally
 from seedbed.experiments.plan import ExperimentDir, Plan
 from seedbed.experiments.planning import make_plan
 from small_experiment import small_config
@@ -150,6 +153,46 @@ def test_an_executor_that_is_not_installed_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=f"needs {package}: pip install"):
         run_jobs(fresh, executor=executor, quiet=True)
+
+
+def test_options_of_the_local_executor_are_refused(fresh: Path) -> None:
+    with pytest.raises(ConfigError, match=r"slurm_partition` is of slurm or ray"):
+        run_jobs(fresh, options={"slurm_partition": "short"}, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("executor", "package", "options"),
+    [("slurm", "submitit", {"cluster": "local", "slurm_partitio": "x"}), ("ray", "ray", {"x": 1})],
+)
+def test_an_option_that_an_executor_does_not_know_is_named(
+    fresh: Path, executor: Any, package: str, options: dict[str, Any]
+) -> None:
+    pytest.importorskip(package)
+    with pytest.raises(ConfigError, match=f"{executor} executor cannot start.*{[*options][-1]}"):
+        run_jobs(fresh, executor=executor, options=options, quiet=True)
+
+
+def test_a_job_that_failed_once_before_a_stop_has_not_failed_twice(
+    planned: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = ExperimentDir(fresh).data("b", "0") / "train.bin"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-100])
+
+    def run_then_interrupt(*arguments: Any) -> dict[str, str]:
+        failed = run_locally(*arguments)
+        assert list(failed) == ["b.s0"]
+        os.kill(os.getpid(), signal.SIGINT)
+        return failed
+
+    with monkeypatch.context() as patched:
+        patched.setitem(executors._EXECUTORS, "local", run_then_interrupt)
+        outcome = run_jobs(fresh, workers=2, quiet=True)
+    assert (outcome.finished, outcome.failed, outcome.stopped) == (1, {}, True)
+    assert not (fresh / "failed.json").exists()
+    broken.write_bytes(whole)
+    assert run_jobs(fresh, quiet=True).finished == 2
+    assert scores(fresh) == scores(planned / "done")
 
 
 def test_slurm_that_is_not_there_is_told(fresh: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,24 @@ def test_the_same_call_again_runs_nothing_and_says_the_same(
     assert "a is expected to stay better than b" in summary
     assert not list(out.glob("rungs/*/runs"))
     other = config.model_copy(update={"seeds": 3})
-    with pytest.raises(ConfigError, match="holds another ladder: `seeds` changed"):
+    with pytest.raises(ConfigError, match="holds another ladder: `seeds` was 2 and is 3"):
         climb(other, out, quiet=True)
+
+
+def test_a_ladder_that_was_moved_goes_on(
+    found: tuple[Path, LadderConfig, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, config, results = found
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(out, moved)
+    shutil.rmtree(moved / "rungs" / "80k.b3")  # which has to be planned there
+
+    def announce(rungs: Sequence[Rung], _: Plan) -> None:
+        invent(config, moved, [rung for rung in rungs if rung.name == "80k.b3"])
+
+    assert climb(config, moved, announce=announce, quiet=True) == results
+    rung = json.loads((moved / "rungs" / "80k.b2" / "request.json").read_text())
+    assert rung["tokenizer"] == str(moved / "rungs" / "160k.b3" / "tokenizer")
 
 
 def test_minutes_are_for_all_rungs(settings: dict[str, Any]) -> None:

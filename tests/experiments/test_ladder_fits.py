@@ -83,6 +83,29 @@ def test_the_top_is_foretold_from_the_others() -> None:
     assert back_test(ladder_of(TRUE, seed=3, cells=6), alpha=0.05) is None
 
 
+def test_the_back_test_allows_for_the_luck_of_the_runs_at_the_top() -> None:
+    ladder = ladder_of(TRUE, seed=4, sd=0.02)
+    tested = back_test(ladder, alpha=0.1)
+    assert tested is not None
+    others, top = ladder.without(ladder.top), (SIZES[-1], AMOUNTS[-1])
+    law = foretell(fit_scaling_law(others), bootstrap_laws(others), *top, alpha=0.1)
+    of_three_runs = 2 * 1.645 * 0.02 / np.sqrt(3) * law.predicted
+    wanted = np.hypot(law.high - law.low, of_three_runs)
+    assert wanted > 1.1 * (law.high - law.low)
+    assert tested[1].high - tested[1].low == pytest.approx(wanted, rel=0.1)
+    assert tested[1].predicted == law.predicted
+
+
+def test_an_order_among_many_has_to_be_surer_than_one_alone() -> None:
+    laws = dict.fromkeys("abcd", TRUE)
+    better = [ScalingLaw(1.1 + 0.02 * at, 60.0, 900.0, 0.4, 0.5) for at in range(-97, 3)]
+    draws = {"a": better, **{name: [TRUE] * 100 for name in "bcd"}}  # 3 of 100 are not better
+    alone = foretell_order({n: laws[n] for n in "ab"}, draws, 1e7, 1e8, alpha=0.1)
+    among = foretell_order(laws, draws, 1e7, 1e8, alpha=0.1)
+    assert (alone[0].order, among[0].order) == ("holds", "not known")
+    assert among[0].high > alone[0].high
+
+
 def test_orders_hold_turn_round_or_are_not_known() -> None:
     worse = ScalingLaw(1.25, 60.0, 900.0, 0.4, 0.5)
     steeper = ScalingLaw(0.8, 90.0, 900.0, 0.4, 0.5)  # worse when small, better when large

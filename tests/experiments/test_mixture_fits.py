@@ -6,9 +6,10 @@ import pytest
 from seedbed.experiments.boosted_trees import fit_trees
 from seedbed.experiments.least_squares import Floats
 from seedbed.experiments.mixture_fits import (
+    Law,
     candidates,
     choose_model,
-    fit_law,
+    fit_laws,
     fit_linear,
     fit_model,
     folds_of,
@@ -32,6 +33,10 @@ def planted(weights: Floats, *, seed: int, noise: float = NOISE) -> tuple[Floats
     luck = generator.normal(0.0, noise, (len(weights), 1))
     jitter = generator.normal(0.0, 3 * noise, losses.shape)  # of a document in a run
     return losses + luck + jitter, np.full(DOCUMENTS, 1 / DOCUMENTS)
+
+
+def fit_law(weights: Floats, losses: Floats) -> Law:
+    return fit_laws(weights, losses[:, None])[0]
 
 
 def truth(weights: Floats) -> Floats:

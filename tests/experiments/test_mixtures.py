@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from invented_runs import write_scores
 from made_up_languages import documents, write_languages
 from seedbed.config import build
 from seedbed.errors import ConfigError, DataError
-from seedbed.experiments.mixtures import MixtureConfig, confirming_config, design_config, mix
+from seedbed.experiments.mixture_config import MixtureConfig, confirming_config, design_config
+from seedbed.experiments.mixture_results import fit_runs
+from seedbed.experiments.mixtures import mix
 from seedbed.experiments.plan import Job, Plan
 
 COUNT = 80
@@ -120,10 +123,17 @@ def test_the_same_call_again_runs_nothing(
     assert not (out / "design" / "runs").exists()
 
 
+def test_a_search_that_was_moved_goes_on(
+    settings: dict[str, Any], found: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(found[0], tmp_path / "elsewhere")
+    assert mix(build(MixtureConfig, settings), tmp_path / "elsewhere", quiet=True) == found[1]
+
+
 def test_another_request_and_another_folder_are_refused(
     settings: dict[str, Any], found: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="`runs` changed"):
+    with pytest.raises(ConfigError, match="`runs` was 15 and is 16"):
         mix(build(MixtureConfig, settings, {"runs": 16}), found[0], quiet=True)
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(ConfigError, match=r"holds thesis\.txt and is no mixture"):
@@ -133,8 +143,6 @@ def test_another_request_and_another_folder_are_refused(
 def test_too_little_text_for_the_run_that_it_is_for_is_told(
     settings: dict[str, Any], found: tuple[Path, dict[str, Any]]
 ) -> None:
-    from seedbed.experiments.mixtures import fit_runs
-
     config = build(MixtureConfig, settings, {"intended_budget": "100m bytes"})
     with pytest.raises(DataError, match=r"too little for 100,000,000 bytes"):
         fit_runs(config, found[0] / "design")

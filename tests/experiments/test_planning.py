@@ -11,10 +11,12 @@ import pytest
 
 from seedbed.config import build, read_yaml
 from seedbed.data.prepared import open_dataset
+from seedbed.data.samples import sample_stories
 from seedbed.errors import ConfigError, DataError
 from seedbed.experiments.budgets import Rate
 from seedbed.experiments.config import ExperimentConfig
 from seedbed.experiments.plan import ExperimentDir, Plan
+from seedbed.experiments.plan_facts import detectable
 from seedbed.experiments.planning import make_plan
 from small_experiment import small_config, write_stories
 
@@ -121,8 +123,118 @@ def test_the_plan_is_found_again_without_the_sources(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "texts")
     assert make_plan(config, tmp_path / "out") == plan
     changed = config.model_copy(update={"seeds": 3})
-    with pytest.raises(ConfigError, match="another experiment: `seeds` changed"):
+    with pytest.raises(ConfigError, match="another experiment: `seeds` was 2 and is 3"):
         make_plan(changed, tmp_path / "out")
+
+
+def test_a_source_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "texts")
+    plan = make_plan(config, tmp_path / "out")
+    source = tmp_path / "texts" / "a.txt"
+    text = source.read_text()
+    source.touch()
+    assert make_plan(config, tmp_path / "out") == plan  # the same text at another time
+    source.write_text(text + "\nMore.")
+    size = len(text.encode())
+    told = rf"`.*a\.txt` changed since the plan \({size:,} bytes then, {size + 6:,} now\)"
+    with pytest.raises(DataError, match=told):
+        make_plan(config, tmp_path / "out")
+    source.write_text(text.replace("e", "f", 1))
+    with pytest.raises(DataError, match=f"{size:,} bytes as then, but others"):
+        make_plan(config, tmp_path / "out")
+
+
+def test_a_file_that_came_to_a_folder_is_refused(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "texts", evals={"more": str(tmp_path / "more")})
+    (tmp_path / "more").mkdir()
+    write_stories(tmp_path / "more" / "c.txt", 60, seed=5)
+    make_plan(config, tmp_path / "out")
+    write_stories(tmp_path / "more" / "d.txt", 60, seed=6)
+    with pytest.raises(DataError, match="more` changed since the plan"):
+        make_plan(config, tmp_path / "out")
+
+
+def test_an_experiment_without_its_request_is_refused(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "texts")
+    make_plan(config, tmp_path / "out")
+    (tmp_path / "out" / "request.json").unlink()
+    with pytest.raises(ConfigError, match=r"not all of one: it has no request\.json"):
+        make_plan(config, tmp_path / "out")
+
+
+def test_a_text_to_judge_by_is_looked_for_before_any_is_read(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "texts", evals={"more": str(tmp_path / "none.txt")})
+    told: list[str] = []
+    with pytest.raises(DataError, match=r"none\.txt` does not exist"):
+        make_plan(config, tmp_path / "out", note=told.append)
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("end", "kept", "told"),
+    [(" That was all.", 0, "no documents"), (" So it ended.", 1, "1 document")],
+)
+def test_versions_of_one_text_are_refused_before_they_are_prepared(
+    tmp_path: Path, end: str, kept: int, told: str
+) -> None:
+    """As many as `kept` happen to be held out of both versions."""
+    config = small_config(
+        tmp_path / "texts", evals={"other": str(tmp_path / "other.txt")}, budget="1 epoch"
+    )
+    stories = write_stories(tmp_path / "texts" / "a.txt", 120, seed=1)
+    versions = "\n<|endoftext|>\n".join(story + end for story in stories)
+    (tmp_path / "texts" / "b.txt").write_text(versions)
+    write_stories(tmp_path / "other.txt", 60, seed=9)
+    plan = make_plan(config, tmp_path / "out")
+    assert [(e.name, e.kept) for e in plan.evals[1:]] == [("a", kept), ("b", kept)]
+    assert all("with --eval" in warning for warning in plan.warnings[:2])
+    assert any(f"`a` has {told} to judge by" in warning for warning in plan.warnings)
+    alone = config.model_copy(update={"evals": {}})
+    with pytest.raises(DataError, match=r"nothing to judge by\..*--eval"):
+        make_plan(alone, tmp_path / "alone")
+    assert not (tmp_path / "alone" / "data").exists()
+
+
+def test_few_documents_that_no_training_text_has_are_told_of(tmp_path: Path) -> None:
+    other = write_stories(tmp_path / "other.txt", 25, seed=3)
+    config = small_config(
+        tmp_path / "texts",
+        evals={"other": str(tmp_path / "other.txt")},
+        eval_bytes=100_000,
+        budget="3 epochs",
+    )
+    write_stories(tmp_path / "texts" / "a.txt", 120, seed=1, also=other[:8])
+    plan = make_plan(config, tmp_path / "out")
+    assert plan.evals[0].documents >= 20 > plan.evals[0].kept
+    told = f"`other` is judged on {plan.evals[0].kept} documents only"
+    assert any(told in warning for warning in plan.warnings)
+
+
+def test_a_mixture_of_long_documents_has_its_shares_and_all_parts_stay_whole(
+    tmp_path: Path,
+) -> None:
+    config = small_config(tmp_path / "texts", budget="100k bytes", max_epochs=20)
+    books = [". ".join(sample_stories(30, seed=n)) for n in range(100, 160)]
+    (tmp_path / "texts" / "b.txt").write_text("\n<|endoftext|>\n".join(books))
+    datasets = {**config.datasets, "mix": {"mixture": {"a": 0.99, "b": 0.01}}}
+    config = ExperimentConfig.model_validate({**config.model_dump(), "datasets": datasets})
+    place = ExperimentDir(tmp_path / "out")
+    make_plan(config, tmp_path / "out")
+    mixed = documents(place, "mix", "0")
+    of_b = [t for t in mixed if any(book.startswith(t) for book in books)]
+    assert sum(len(t.encode()) for t in of_b) == pytest.approx(1_020, abs=4)
+    assert sum(len(t.encode()) for t in mixed) == pytest.approx(102_000, abs=300)
+    assert set(documents(place, "b", "0")) <= {book.strip() for book in books}  # no blocks
+
+
+def test_a_race_finds_larger_differences_only(tmp_path: Path) -> None:
+    settings = small_config(tmp_path / "texts", seeds=5)
+    plain = detectable(settings, 5)
+    raced = detectable(settings.model_copy(update={"race": True}), 5)
+    quarter = detectable(settings.model_copy(update={"alpha": 0.05 / 4}), 5)
+    assert plain is not None
+    assert quarter is not None
+    assert raced == quarter > plain
 
 
 def test_a_planning_that_was_killed_starts_anew_and_ends_the_same(tmp_path: Path) -> None:
@@ -206,7 +318,7 @@ def test_a_tokenizer_that_favours_a_dataset_is_told_of(tmp_path: Path) -> None:
 def test_a_text_of_a_few_documents_is_refused(tmp_path: Path) -> None:
     config = small_config(tmp_path / "texts")
     (tmp_path / "texts" / "b.txt").write_text("Too little.")
-    with pytest.raises(DataError, match=r"`b`.*has 1 different documents"):
+    with pytest.raises(DataError, match=r"`b`.*has 1 different document,"):
         make_plan(config, tmp_path / "out")
 
 

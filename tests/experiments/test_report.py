@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from invented_scores import plan_of, scores_of
+from seedbed.data.prepared import open_dataset
+from seedbed.data.samples import sample_stories
 from seedbed.experiments.plan import ExperimentDir, Plan
 from seedbed.experiments.planning import make_plan
 from seedbed.experiments.report import write_report
+from seedbed.experiments.report_background import methods
 from seedbed.experiments.report_figures import matrix_figure, pairs_figure, ranking_figure
-from seedbed.experiments.results import Results
+from seedbed.experiments.report_material import read_material
+from seedbed.experiments.results import RaceResult, Results
 from seedbed.experiments.verdict import judge
 from seedbed.files import write_json
 from small_experiment import small_config
@@ -256,3 +260,37 @@ def test_the_texts_are_described_beside_the_outcome(tmp_path: Path) -> None:
     page, _ = read(tmp_path / "out")
     assert "Flesch-Kincaid grade" not in page
     assert "bytes per token" in page
+
+
+def test_the_methods_tell_what_was_done_and_not_what_was_planned() -> None:
+    plan = invented_plan(seeds=4)
+    whole = methods(judge(plan, scores_of(plan, truth)), plan)
+    assert "On each of 3 datasets, 4 language models" in whole
+    assert "macro-average over the evaluation texts of total bits over total bytes" in whole
+    assert "at 0.5 and 2 times the learning rates, with 1 run of each dataset" in whole
+    assert "raced" not in whole
+    assert "failed" not in whole
+
+    lost = {"noise.s2": "no memory", "noise.s3": "no memory"}
+    left = {name: scores for name, scores in scores_of(plan, truth).items() if name not in lost}
+    race = RaceResult({"noise": 2}, 3, 0.05 / 3, 2, 0.1)
+    told = methods(judge(plan, left, race=race), plan)
+    assert "On each of 3 datasets, 2 to 4 language models" in told
+    assert "was better than (noise after 2), each look at a level of 0.0166667" in told
+    assert "correction for 3 looks" in told
+    assert "Of 18 runs, 2 failed twice" in methods(judge(plan, left, failed=lost), plan)
+    plain = plan_of(NAMES)
+    assert "the two compared, of total" in methods(judge(plain, scores_of(plain, truth)), plain)
+
+
+def test_a_few_long_documents_are_described_as_they_are(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "texts", budget="1 epoch")
+    books = [". ".join(sample_stories(30, seed=n)) for n in range(100, 160)]
+    (tmp_path / "texts" / "b.txt").write_text("\n<|endoftext|>\n".join(books))
+    plan = make_plan(config, tmp_path / "out")
+    results = judge(plan, scores_of(plan, lambda d, _: 2.0 + 0.3 * (d == "b")))
+    description = read_material(tmp_path / "out", results).description
+    prepared = open_dataset(ExperimentDir(tmp_path / "out").data("b", "0"))
+    assert description is not None
+    [described] = [d for d in description.datasets if d.name == "b"]
+    assert described.documents == prepared.train.num_documents < 50

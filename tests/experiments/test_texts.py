@@ -53,7 +53,7 @@ def test_a_text_that_changes_between_readings_is_refused(tmp_path: Path) -> None
 
 def test_too_few_documents_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("One short text.")
-    with pytest.raises(DataError, match="has 1 different documents, but 10"):
+    with pytest.raises(DataError, match="has 1 different document, but 10"):
         read(tmp_path / "a.txt").survey(at_least=10)
 
 
@@ -89,3 +89,9 @@ def test_a_short_text_is_repeated_evenly_in_a_mixture() -> None:
     times = repeat_to(contents([10] * 10), 250)
     assert sum(times.values()) == 25
     assert set(times.values()) == {2, 3}
+
+
+def test_of_the_last_document_of_a_share_its_beginning_is_taken() -> None:
+    books = contents([400_000] * 20)
+    assert repeat_to(books, 20_000) == {1: 0.05}
+    assert repeat_to(books, 900_000) == {1: 1, 2: 1, 3: 0.25}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from model_shapes import SHAPES, random_model
 from seedbed.errors import ConfigError
 from seedbed.generation.engine import generate, prompt_ids, stream
 from seedbed.generation.sampling import SamplingSettings
+from seedbed.model.attention import KVCache
 from seedbed.model.transformer import Transformer
 from seedbed.tokenizers.base import SpecialTokens
 from seedbed.tokenizers.simple import ByteTokenizer, CharTokenizer
@@ -165,6 +167,33 @@ def test_max_new_tokens_is_respected(count: int) -> None:
     made = generate(byte_model(), TOKENIZER, ["a", "bcd"], max_new_tokens=count, sampling=GREEDY)
     assert [g.tokens for g in made] == [count, count]
     assert {g.finished for g in made} == {"length"}
+
+
+def test_many_texts_are_written_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, shown = byte_model(), list[tuple[int, int]]()
+    options = {"max_new_tokens": 8, "sampling": SamplingSettings(temperature=2.0)}
+    first = texts(model, TOKENIZER, "a", "b", seed=3, **options)
+    last = texts(model, TOKENIZER, "c", seed=4, **options)
+    monkeypatch.setattr("seedbed.generation.engine._MOST_ROWS", 2)
+    progress = lambda *facts: shown.append(facts)  # noqa: E731
+    assert texts(model, TOKENIZER, *"abc", seed=3, progress=progress, **options) == first + last
+    assert shown == [(0, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("max_new_tokens", [1, 8, 100])
+def test_the_cache_has_room_for_what_is_asked_and_no_more(
+    max_new_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, sizes = byte_model(), list[int]()
+
+    class Measured(KVCache):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            sizes.append(self.keys[0].shape[2])
+
+    monkeypatch.setattr("seedbed.generation.engine.KVCache", Measured)
+    texts(model, TOKENIZER, "abc", max_new_tokens=max_new_tokens, sampling=GREEDY)
+    assert sizes[0] == min(64, 4 + max_new_tokens)
 
 
 def test_the_document_end_ends_a_text() -> None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from model_shapes import SHAPES, small
 from seedbed.model.attention import KVCache, attention_for, fused_attention, plain_attention
+from seedbed.model.config import QUERIES_AT_ONCE
 from seedbed.model.layers import RMSNorm
 from seedbed.model.transformer import Transformer, init_weights
 
@@ -108,9 +109,10 @@ def test_the_norm_and_its_gradients_are_those_of_torch() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
-def test_attention_written_out_in_bfloat16_goes_back_as_the_kernel_does() -> None:
-    q, k, v = (torch.randn(2, heads, 70, 32, dtype=torch.bfloat16) for heads in (4, 2, 2))
-    gradient = torch.randn(2, 4, 70, 32, dtype=torch.bfloat16)
+@pytest.mark.parametrize("time", [70, 2 * QUERIES_AT_ONCE + 44])
+def test_attention_written_out_in_bfloat16_goes_back_as_the_kernel_does(time: int) -> None:
+    q, k, v = (torch.randn(2, heads, time, 32, dtype=torch.bfloat16) for heads in (4, 2, 2))
+    gradient = torch.randn(2, 4, time, 32, dtype=torch.bfloat16)
 
     def gradients(attend: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, ...]:
         inputs = [t.detach().requires_grad_() for t in (q, k, v)]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from seedbed.statistics import (
-    bootstrap_interval,
     bootstrap_ratios,
     jackknife_standard_error,
     kendall_tau,
@@ -65,6 +64,19 @@ def test_the_bootstrap_of_ratios_has_the_linearised_error() -> None:
         assert draws[:, row].mean() == pytest.approx(bits[row].sum() / sizes.sum(), abs=wanted / 5)
 
 
+@pytest.mark.parametrize("units", [2, 3, 8])
+def test_the_bootstrap_of_few_units_does_not_scatter_too_little(units: int) -> None:
+    bits = np.random.default_rng(8).normal(2.0, 0.3, units)
+    error = bits.std(ddof=1) / math.sqrt(units)
+    draws = bootstrap_ratios(bits, np.ones(units), draws=20_000)
+    assert draws.std() == pytest.approx(error, rel=0.02)
+    assert draws.mean() == pytest.approx(bits.mean(), abs=error / 20)
+
+
+def test_a_bootstrap_of_one_unit_tells_nothing() -> None:
+    assert np.isnan(bootstrap_ratios([[3.0], [4.0]], [2.0], draws=3)).all()
+
+
 def test_rows_of_a_bootstrap_see_the_same_units() -> None:
     generator = np.random.default_rng(5)
     sizes = generator.lognormal(5, 1, 50)
@@ -87,21 +99,7 @@ def test_a_bootstrap_in_many_steps_draws_all_units_alike(monkeypatch: pytest.Mon
         np.eye(10), np.ones(10), draws=1001
     )  # each row: how often one is drawn
     assert draws.sum(1) == pytest.approx(np.ones(1001))
-    assert draws.mean(0) == pytest.approx(np.full(10, 0.1), abs=5 * math.sqrt(0.009 / 1001))
-
-
-def test_the_percentile_interval_of_a_mean_is_the_normal_one() -> None:
-    values = np.random.default_rng(6).normal(10, 2, 500)
-    half = 1.96 * values.std() / math.sqrt(500)
-    low, high = bootstrap_interval(values, lambda drawn: float(drawn.mean()), draws=4000)
-    assert low == pytest.approx(values.mean() - half, abs=half / 10)
-    assert high == pytest.approx(values.mean() + half, abs=half / 10)
-
-
-def test_the_percentile_interval_draws_whole_rows() -> None:
-    pairs = np.array([[1.0, 2.0], [3.0, 6.0], [2.0, 4.0]])
-    ratio = bootstrap_interval(pairs, lambda rows: float(rows[:, 1].sum() / rows[:, 0].sum()))
-    assert ratio == (2.0, 2.0)
+    assert draws.mean(0) == pytest.approx(np.full(10, 0.1), abs=5 * math.sqrt(0.01 / 1001))
 
 
 # scipy.stats.binomtest(k, n).proportion_ci(method="wilson")

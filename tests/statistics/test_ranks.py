@@ -13,7 +13,7 @@ from seedbed.statistics import (
     best_chances,
     judge_pairs,
     rank_intervals,
-    student_t_cdf,
+    student_t_survival,
     top_set,
 )
 
@@ -59,9 +59,9 @@ def test_the_chances_of_two_are_those_of_their_difference() -> None:
     z = gap / scale
     density = math.gamma(3.5) / math.gamma(3) / math.sqrt(nu * math.pi) * (1 + z * z / nu) ** -3.5
     chances = best_chances([2.6, 2.6 + gap], [3, 3], PooledVariance(0.0001, nu), draws=40_000)
-    assert chances.p_best[0] == pytest.approx(student_t_cdf(z, nu), abs=0.006)
+    assert chances.p_best[0] == pytest.approx(student_t_survival(-z, nu), abs=0.006)
     assert chances.p_best.sum() == pytest.approx(1)
-    wanted = gap * student_t_cdf(z, nu) + scale * (nu + z * z) / (nu - 1) * density
+    wanted = gap * student_t_survival(-z, nu) + scale * (nu + z * z) / (nu - 1) * density
     assert chances.expected_regret[1] == pytest.approx(wanted, rel=0.02)
     assert chances.expected_regret[0] == pytest.approx(wanted - gap, rel=0.1)
 

@@ -86,3 +86,8 @@ def test_random_windows_reach_both_ends_and_stay_inside() -> None:
 def test_too_little_text_for_a_window_is_refused(tokens: int) -> None:
     with pytest.raises(DataError, match=r"too few for a context of 8.*smaller model.context"):
         sampler(tokens)
+
+
+def test_the_order_stays_for_runs_under_way() -> None:
+    windows = WindowSampler(np.arange(1000, dtype=np.uint16), 16, 7)  # 61 in an epoch
+    assert starts(windows, 58, 8) == [59, 411, 939, 336, 32, 400, 752, 480]

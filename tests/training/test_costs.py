@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from model_shapes import random_model
+from seedbed.config import build
 from seedbed.data.prepared import open_dataset
 from seedbed.distributed import join_world
 from seedbed.errors import ConfigError
-from seedbed.training.config import TrainConfig
-from seedbed.training.costs import checkpoint_bytes, estimate_memory
+from seedbed.training import pretrain
+from seedbed.training.config import LoraSettings, TrainConfig
+from seedbed.training.costs import checkpoint_bytes, estimate_memory, trained_parameters
 from seedbed.training.job import RunResult
+from seedbed.training.lora import add_lora
 from seedbed.training.resolve import resolve
 from seedbed.training.trial import try_out
 
@@ -87,3 +91,71 @@ def test_steps_that_fail_say_why(settings: Settings, tmp_path: Path) -> None:
     gone = config.model_copy(update={"data": tmp_path / "gone"})
     with pytest.raises(ConfigError, match=r"timed failed: .*gone"):
         try_out(gone)
+
+
+def finetuning(settings: Settings, out: Path, **finetune: Any) -> TrainConfig:
+    asked = {"checkpoint": "base", "sources": ("x",), **finetune}
+    config = build(TrainConfig, {"data": "data", "out": out, "finetune": asked})
+    filled = {"micro_batch_size": 2, "batch_size": 2, "precision": "fp32", "window": 64}
+    return config.model_copy(update=filled)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gpt2"])
+@pytest.mark.parametrize("targets", [None, ("query", "value", "down")])
+@pytest.mark.parametrize("new_rows", [False, True])
+def test_what_lora_trains_is_counted(
+    name: str, targets: tuple[str, ...] | None, new_rows: bool, settings: Settings, tmp_path: Path
+) -> None:
+    lora = LoraSettings.model_validate({"rank": 3, "targets": targets})
+    model = random_model(name)
+    add_lora(model, lora, seed=1, vocabulary=new_rows)
+    trained = {n: p.numel() for n, p in model.named_parameters() if p.requires_grad}
+    blocks = sum(count for n, count in trained.items() if n.startswith("blocks."))
+    everything = sum(trained.values())
+    assert trained_parameters(model.config, lora, new_rows=new_rows) == (
+        blocks,
+        everything - blocks,
+    )
+    config = finetuning(settings, tmp_path, lora=lora)
+    memory = estimate_memory(model.config, config, new_rows=new_rows)
+    assert memory.gradients == 4 * everything
+    assert memory.weights == 4 * sum(p.numel() for p in model.parameters())
+    assert memory.optimizer >= 4 * blocks + 8 * (everything - blocks)
+
+
+def test_what_all_weights_take_is_counted(settings: Settings, tmp_path: Path) -> None:
+    model = random_model()
+    total = sum(p.numel() for p in model.parameters())
+    memory = estimate_memory(model.config, finetuning(settings, tmp_path))
+    assert (memory.weights, memory.gradients) == (4 * total, 4 * total)
+
+
+def test_pairs_take_a_reference_and_their_own_width(settings: Settings, tmp_path: Path) -> None:
+    shape = random_model().config
+    one = estimate_memory(shape, finetuning(settings, tmp_path))
+    pairs = finetuning(settings, tmp_path, method="dpo")
+    two = estimate_memory(shape, pairs, row=128)
+    assert two.weights == 2 * one.weights
+    assert two.gradients == one.gradients
+    assert two.activations == pytest.approx(2 * one.activations)
+
+
+def test_an_evaluation_is_of_windows(settings: Settings) -> None:
+    model = {"context_length": 16_384, "d_model": 32, "num_layers": 1}
+    shape, config = resolved(settings(model=model, window=256, micro_batch_size=1, batch_size=1))
+    short = estimate_memory(shape, config)
+    whole = estimate_memory(shape, config.model_copy(update={"window": None}))
+    assert short.evaluation + short.activations / 2 == 8 * 8192 * shape.vocab_size
+    assert whole.evaluation + whole.activations / 2 >= 8 * 16_384 * shape.vocab_size
+
+
+def test_a_run_that_needs_more_memory_than_there_is_says_so(
+    trained: Callable[..., RunResult],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trained("enough", horizon="1 steps", quiet=False)
+    assert "there is memory for" not in capsys.readouterr().err
+    monkeypatch.setattr(pretrain, "memory_within_reach", lambda _: 10**8)
+    trained("scarce", horizon="1 steps", quiet=False)
+    assert "there is memory for 0.10 GB only. Ask for a smaller" in capsys.readouterr().err

@@ -123,10 +123,16 @@ def test_evaluations_read_no_more_than_a_share_of_what_is_learned_from() -> None
 @pytest.mark.parametrize("rows", [1, 7, 12, 16, 100])
 @pytest.mark.parametrize("vocab_size", [260, 50_260])
 def test_micro_batches_divide_a_batch_and_fit_the_memory(rows: int, vocab_size: int) -> None:
-    micro = defaults.micro_batch_for(rows, 256, vocab_size, CPU)
+    sizes = {"logits": 4 * 256 * vocab_size, "kept": 30e6}
+    micro = defaults.micro_batch_for(rows, **sizes, device=CPU)
     assert rows % micro == 0
-    assert micro == 1 or 4 * micro * 256 * vocab_size <= 100e6
-    assert defaults.micro_batch_for(rows, 256, vocab_size, torch.device("cuda")) >= micro
+    assert micro == 1 or micro * sizes["logits"] <= 100e6
+    assert defaults.micro_batch_for(rows, **sizes, device=torch.device("cuda")) >= micro
+
+
+@pytest.mark.parametrize(("kept", "micro"), [(1e6, 32), (90e6, 32), (160e6, 16), (4e9, 1)])
+def test_what_blocks_keep_of_a_micro_batch_fits_the_memory_too(kept: float, micro: int) -> None:
+    assert defaults.micro_batch_for(32, logits=4 * 256 * 260, kept=kept, device=CPU) == micro
 
 
 def test_compiling_is_for_long_runs_unless_said() -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from killing import Moment, kill_runs
 from seedbed.checkpoints import load_checkpoint, save_checkpoint
-from seedbed.config import build
+from seedbed.config import build, read_yaml
 from seedbed.data.batches import Batch, WindowSampler
 from seedbed.data.chat_batches import ChatSampler
 from seedbed.data.prepare import PrepareConfig, prepare
@@ -26,12 +26,13 @@ from seedbed.files import read_json_lines
 from seedbed.model.config import ModelSettings
 from seedbed.model.transformer import Transformer, init_weights
 from seedbed.tokenizers.load import load_tokenizer
-from seedbed.training import loop, pretrain
+from seedbed.training import defaults, loop, pretrain
 from seedbed.training.chat_task import MixedSampler
 from seedbed.training.config import OptimizerSettings, TrainConfig
 from seedbed.training.finetune import finetune
 from seedbed.training.job import RunResult
 from seedbed.training.optimizers import Optimizer
+from seedbed.training.preferences import width_of_pairs
 from seedbed.training.step import StepMetrics, make_loss, train_step
 
 MODEL = {"d_model": 32, "num_layers": 2, "num_heads": 2, "context_length": 96}
@@ -307,7 +308,7 @@ def test_text_is_learned_beside_conversations(
 
 
 def test_a_single_row_has_no_room_for_text(tuned: Tuned) -> None:
-    with pytest.raises(ConfigError, match="`replay` needs steps of two rows at least"):
+    with pytest.raises(ConfigError, match=r"steps of two rows at least.*batch_size=2"):
         tuned(finetune={"replay": "STORIES"}, batch_size=1, micro_batch_size=1)
 
 
@@ -332,6 +333,35 @@ def test_dpo_logs_accuracy_and_margin(tuned: Tuned, pairs: Path, tmp_path: Path)
     scored = [line for line in lines if line["val_loss"] is not None]
     assert scored[-1]["val_accuracy"] > 0.9
     assert scored[-1]["val_margin"] > scored[0]["val_margin"]
+
+
+def test_the_reference_reads_only_what_is_learned_and_scored(
+    tuned: Tuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    forward = Transformer.forward
+
+    def counting(self: Transformer, ids: Any, *args: Any, **options: Any) -> Any:
+        if not self.embedding.weight.requires_grad:  # the reference
+            rows.append(len(ids))
+        return forward(self, ids, *args, **options)
+
+    monkeypatch.setattr(Transformer, "forward", counting)
+    tuned(horizon="2 steps", batch_size=4, finetune=WAYS["dpo"], evaluation={"every": 1})
+    val = 4  # of 40 pairs, read once for both evaluations
+    assert sum(rows) == 2 * 4 + val
+
+
+def test_micro_batches_of_pairs_are_planned_with_the_width_that_they_have(
+    tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned("any", horizon="1 steps", finetune=WAYS["dpo"])
+    data = open_dataset(tmp_path / "any" / "data")
+    width = width_of_pairs(data.train)
+    room_for_2 = 2.5 * 4 * width * data.tokenizer.vocab_size
+    monkeypatch.setattr(defaults, "LOGITS_AT_A_TIME", room_for_2)
+    tuned(horizon="1 steps", finetune=WAYS["dpo"], batch_size=8, micro_batch_size=None)
+    assert read_yaml(tmp_path / "run" / "config.yaml")["micro_batch_size"] == 2
 
 
 # --- nothing is lost ------------------------------------------------------------------------

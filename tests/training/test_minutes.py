@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +12,14 @@ from typing import Any
 
 import pytest
 
-from seedbed.training import minutes, pretrain
+from seedbed.config import read_yaml
+from seedbed.files import read_json, read_json_lines
+from seedbed.runs import RunDir
+from seedbed.training import loop, minutes, pretrain
 from seedbed.training.config import TrainConfig
 from seedbed.training.job import Job, RunResult
 from seedbed.training.minutes import Costs, plan
+from seedbed.training.step import StepMetrics
 
 Settings = Callable[..., TrainConfig]
 
@@ -131,3 +137,112 @@ def test_the_save_that_was_timed_is_gone(
     monkeypatch.setattr(minutes, "measure", measure)
     assert trained(horizon="1 minutes", max_epochs=0.01).state == "finished"
     assert min(measured[0].step, measured[0].evaluation, measured[0].save) > 0
+
+
+class Clock:
+    """Time that passes in training steps, 1 second in each, `slower` after those measured."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, slower: float) -> None:
+        self.now, self.slower, self.running = 0.0, slower, False
+        take_step, run_training = loop.take_step, pretrain.run_training
+
+        def slow_step(job: Job) -> StepMetrics:
+            self.now += self.slower if self.running else 1.0
+            return take_step(job)
+
+        def begin(*args: Any) -> RunResult:
+            self.running = True
+            return run_training(*args)
+
+        for module in (loop, minutes):
+            monkeypatch.setattr(module, "take_step", slow_step)
+        monkeypatch.setattr(loop.time, "perf_counter", self.read)
+        monkeypatch.setattr(pretrain, "run_training", begin)
+
+    def read(self) -> float:
+        self.now += 1e-4  # nothing takes no time at all
+        return self.now
+
+
+LONG = {
+    "horizon": "1 minutes",
+    "max_epochs": 1e9,
+    "log_every": 5,
+    "model": {"d_model": 16, "num_layers": 1},
+    "evaluation": {"every": 5, "tokens": 32},
+    "checkpoint": {"every": 5},
+    "samples": {"tokens": 0},
+}
+
+
+@pytest.mark.parametrize("slower", [0.5, 1.04, 2.0])
+def test_steps_that_take_longer_than_measured_become_fewer(
+    slower: float,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch, slower)
+    result = pretrain.train(settings(**LONG), quiet=True, started=0.0)
+    assert result.state == "finished"
+    run = RunDir(tmp_path / "run")
+    assert clock.now <= 60
+    assert slower < 1 or clock.now >= 0.9 * 60
+    assert (slower == 2.0) == (result.step < 50)
+    assert read_yaml(run.config)["horizon"] == f"{result.step} steps"
+    lines = read_json_lines(run.metrics)
+    assert lines[-1]["step"] == result.step
+    assert lines[-1]["val_loss"] is not None
+    assert lines[-1]["lr"] < 0.06 * max(line["lr"] for line in lines)  # decayed all the same
+    assert pretrain.train(settings(**LONG), quiet=True).state == "already finished"
+
+
+def test_a_run_that_was_shortened_and_stopped_ends_as_it_would_have(
+    settings: Settings,
+    final: Callable[[Path], dict[str, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save, saves = loop.save, 0
+
+    def killed(*args: Any) -> None:
+        nonlocal saves
+        saves += 1
+        if saves == 3:
+            raise KilledError
+        save(*args)
+
+    for name in ("whole", "killed"):
+        with monkeypatch.context() as patched:
+            Clock(patched, 3.0)
+            if name == "killed":
+                patched.setattr(loop, "save", killed)
+                with pytest.raises(KilledError):
+                    pretrain.train(settings(name, **LONG), quiet=True, started=0.0)
+            else:
+                pretrain.train(settings(name, **LONG), quiet=True, started=0.0)
+    assert read_json(tmp_path / "killed" / "status.json")["error"] == "KilledError"
+    pretrain.train(settings("killed", **LONG), quiet=True)
+    assert final(tmp_path / "killed") == final(tmp_path / "whole")
+
+
+class KilledError(BaseException):
+    pass
+
+
+def test_a_stop_while_measuring_tells_of_no_steps(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_step = minutes.take_step
+
+    def stopping(job: Job) -> StepMetrics:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(job)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(minutes, "take_step", stopping)
+        result = pretrain.train(settings(horizon="1 minutes", max_epochs=0.01), quiet=True)
+    assert (result.state, result.step) == ("stopped", 0)
+    status = read_json(tmp_path / "run" / "status.json")
+    assert (status["state"], status["step"], status["steps"]) == ("stopped", 0, None)
+    assert pretrain.train(settings(horizon="1 minutes", max_epochs=0.01), quiet=True).step == 11

@@ -3,11 +3,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from model_shapes import random_model, small
 from seedbed.data.token_shards import TokenShards
@@ -21,9 +21,11 @@ from seedbed.training.optimizers import Optimizer
 from seedbed.training.preferences import (
     PairBatch,
     PairSampler,
+    PairScores,
     answer_log_probs,
     answer_margins,
     dpo_losses,
+    log_probs_of,
     make_pair_loss,
     score_pairs,
 )
@@ -34,6 +36,7 @@ LENGTHS = np.array([len(TOKENIZER.token_bytes(i)) for i in range(TOKENIZER.vocab
 PAIRS = [("abc", "b", "a"), ("h", "bbé", "ac"), ("ga", "fé", "aaaa"), ("ddd", "e", "ah"),
          ("c", "cc", "dd")]  # fmt: skip
 BETA = 0.3
+ORDER = ["bbé", "fé", "cc", "fé"]  # of pairs 3 to 6 with seed 1
 
 
 def shards_of(pairs: Sequence[tuple[str, str, str]]) -> TokenShards:
@@ -59,8 +62,8 @@ def log_prob_alone(model: Transformer, prompt: str, answer: str) -> float:
     return of_targets[-(len(answer) + 1) :].sum().item()
 
 
-def sampled(reference: Transformer, seed: int = 1) -> PairSampler:
-    return PairSampler(shards_of(PAIRS), seed, reference)
+def sampled(seed: int = 1) -> PairSampler:
+    return PairSampler(shards_of(PAIRS), seed)
 
 
 def order_of(sampler: PairSampler, first: int, rows: int) -> list[str]:
@@ -122,21 +125,21 @@ def test_log_probabilities_are_sums_over_the_targets_of_each_answer() -> None:
 @pytest.mark.parametrize("name", ["qwen3", "gpt2"])
 def test_a_pair_in_a_row_counts_as_its_conversations_alone(name: str) -> None:
     model = random_model(name)
-    batch = sampled(model).batch(0, len(PAIRS))
-    inputs, targets, documents, _ = batch.tensors
+    batch = sampled().batch(0, len(PAIRS))
+    inputs, targets, documents = batch.tensors
     with torch.no_grad():
         made = answer_log_probs(model(inputs, documents=documents), targets, documents)
     alone = {c: [log_prob_alone(model, p, answer) for answer in (c, r)] for p, c, r in PAIRS}
-    wanted = torch.tensor([alone[chosen] for chosen in order_of(sampled(model), 0, len(PAIRS))])
+    wanted = torch.tensor([alone[chosen] for chosen in order_of(sampled(), 0, len(PAIRS))])
     torch.testing.assert_close(made, wanted, atol=1e-4, rtol=1e-5)
-    torch.testing.assert_close(batch.reference, wanted[:, 0] - wanted[:, 1], atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(log_probs_of(model, batch.pieces(2)), wanted, atol=1e-4, rtol=1e-5)
 
 
 # --- batches
 
 
 def test_every_pair_comes_once_an_epoch() -> None:
-    sampler = sampled(random_model())
+    sampler = sampled()
     assert sampler.pairs_per_epoch == len(PAIRS)
     epochs = [order_of(sampler, epoch * len(PAIRS), len(PAIRS)) for epoch in range(4)]
     assert all(sorted(epoch) == sorted(chosen for _, chosen, _ in PAIRS) for epoch in epochs)
@@ -144,30 +147,36 @@ def test_every_pair_comes_once_an_epoch() -> None:
 
 
 def test_a_batch_depends_on_seed_and_number_alone() -> None:
-    reference = random_model()
-    whole = sampled(reference).batch(2, 4)
-    parts = [sampled(reference).batch(first, 2) for first in (2, 4)]
+    whole = sampled().batch(2, 4)
+    parts = [sampled().batch(first, 2) for first in (2, 4)]
     for whole_tensor, *pieces in zip(whole.tensors, *(p.tensors for p in parts), strict=True):
-        torch.testing.assert_close(whole_tensor, torch.cat(pieces))
-    assert order_of(sampled(reference, seed=2), 0, 20) != order_of(sampled(reference), 0, 20)
+        assert torch.equal(whole_tensor, torch.cat(pieces))
+    assert order_of(sampled(seed=2), 0, 20) != order_of(sampled(), 0, 20)
+
+
+def test_the_order_of_pairs_stays_for_runs_under_way() -> None:
+    assert order_of(sampled(), 3, 4) == ORDER
 
 
 def test_rows_are_as_long_as_the_longest_pair() -> None:
-    batch = sampled(random_model()).batch(0, 2)
+    batch = sampled().batch(0, 2)
     longest = max(2 * (len(p) + 4) + len(c) + len(r) for p, c, r in PAIRS)
     assert batch.inputs.shape == (2, longest)
 
 
-def test_a_piece_of_a_batch_keeps_its_reference() -> None:
-    batch = sampled(random_model()).batch(0, 5)
+def test_a_piece_of_a_batch_counts_its_pairs() -> None:
+    batch = sampled().batch(0, 5)
     pieces = batch.to(torch.device("cpu")).pieces(2)
     assert [piece.num_targets for piece in pieces] == [2, 2, 1]
     assert all(isinstance(piece, PairBatch) for piece in pieces)
-    references = [piece.tensors[3] for piece in pieces]
-    assert torch.equal(torch.cat(references), batch.tensors[3])
 
 
 # --- training
+
+
+def scored(model: Transformer, reference: Transformer, batches: Sequence[PairBatch]) -> PairScores:
+    own, said = log_probs_of(model, batches), log_probs_of(reference, batches)
+    return score_pairs(own, said, batches, LENGTHS, beta=BETA)
 
 
 class Trainer:
@@ -176,7 +185,7 @@ class Trainer:
     def __init__(self, model: Transformer, shards: TokenShards, rate: float) -> None:
         self.model = model
         self.reference = copy.deepcopy(model).requires_grad_(False).eval()
-        self.sampler = PairSampler(shards, 1, self.reference)
+        self.sampler = PairSampler(shards, 1)
         settings = {"kind": "adamw", "learning_rate": rate, "beta1": 0.9, "beta2": 0.95,
                     "weight_decay": 0.0}  # fmt: skip
         self.optimizer = Optimizer(model, OptimizerSettings.model_validate(settings))
@@ -187,7 +196,7 @@ class Trainer:
         self.rows += rows
         return train_step(
             batch.pieces(piece or rows),
-            loss_sum=make_pair_loss(self.model, BETA),
+            loss_sum=make_pair_loss(self.model, self.reference, BETA),
             optimizer=self.optimizer,
             multiplier=1.0,
             clip_norm=None,
@@ -228,19 +237,17 @@ def test_it_learns_an_answer_that_is_always_preferred() -> None:
     model = fresh_model()
     shards = shards_of([(prompt, "b", "a") for prompt in prompts(64, seed=1)])
     trainer = Trainer(model, shards, rate=3e-3)
-    held_out = PairSampler(
-        shards_of([(prompt, "b", "a") for prompt in prompts(64, seed=2)]), 1, trainer.reference
-    )
+    held_out = PairSampler(shards_of([(p, "b", "a") for p in prompts(64, seed=2)]), 1)
     batches = [held_out.batch(first, 32) for first in (0, 32)]
-    before = score_pairs(model, batches, LENGTHS, beta=BETA)
+    before = scored(model, trainer.reference, batches)
     for _ in range(20):
         trainer.step(8)
-    after = score_pairs(model, batches, LENGTHS, beta=BETA)
+    after = scored(model, trainer.reference, batches)
     assert (before.accuracy, before.loss) == (0.0, pytest.approx(math.log(2)))
     assert after.accuracy > 0.95
     assert after.loss < 0.5 * before.loss
     with torch.no_grad():
-        margins = answer_margins(model, *batches[0].tensors[:3])
+        margins = answer_margins(model, *batches[0].tensors)
     assert (margins > 0).float().mean() > 0.95  # it also says the better answer
 
 
@@ -252,26 +259,26 @@ def test_it_learns_which_answer_a_prompt_wants() -> None:
         return shards_of(found)
 
     trainer = Trainer(model, shards(256, seed=1), rate=5e-3)
-    held_out = [PairSampler(shards(96, seed=2), 1, trainer.reference).batch(0, 96)]
+    held_out = [PairSampler(shards(96, seed=2), 1).batch(0, 96)]
     for _ in range(60):
         trainer.step(16)
-    assert score_pairs(model, held_out, LENGTHS, beta=BETA).accuracy > 0.95
+    assert scored(model, trainer.reference, held_out).accuracy > 0.95
 
 
 # --- scores
 
 
-def scores_with(gains: Sequence[float]) -> tuple[Transformer, PairBatch]:
-    """Return a model, and pairs of which its margins are beyond the reference's by `gains`."""
+def scores_with(gains: Sequence[float], *, rows: int, **options: Any) -> PairScores:
+    """Return the scores of a model whose margins are beyond the reference's by `gains`."""
     model = random_model(vocab_size=TOKENIZER.vocab_size)
-    batch = sampled(model).batch(0, len(gains))
-    inputs, targets, documents, margins = batch.tensors
-    return model, PairBatch(inputs, targets, documents, margins - torch.tensor(gains))
+    batches = sampled().batch(0, len(gains)).pieces(rows)
+    own = log_probs_of(model, batches)
+    said = own - torch.tensor([[gain, 0.0] for gain in gains])
+    return score_pairs(own, said, batches, LENGTHS, **{"beta": BETA, **options})
 
 
 def test_scores_are_those_of_known_margins() -> None:
-    model, batch = scores_with([2.0, 1.0, -0.5, 4.0])
-    scores = score_pairs(model, batch.pieces(3), LENGTHS, beta=0.5)
+    scores = scores_with([2.0, 1.0, -0.5, 4.0], rows=3, beta=0.5)
     wanted = [math.log(1 + math.exp(-0.5 * gain)) for gain in (2.0, 1.0, -0.5, 4.0)]
     assert scores.loss == pytest.approx(np.mean(wanted), rel=1e-5)
     assert scores.accuracy == 0.75
@@ -280,17 +287,16 @@ def test_scores_are_those_of_known_margins() -> None:
 
 
 def test_bits_per_byte_are_those_of_the_chosen_answers() -> None:
-    model, batch = scores_with([1.0] * len(PAIRS))
+    model = random_model(vocab_size=TOKENIZER.vocab_size)
     nats = -sum(log_prob_alone(model, prompt, chosen) for prompt, chosen, _ in PAIRS)
     num_bytes = sum(len(chosen.encode()) for _, chosen, _ in PAIRS)
-    scores = score_pairs(model, [batch], LENGTHS, beta=BETA)
+    scores = scores_with([1.0] * len(PAIRS), rows=5)
     assert scores.bits_per_byte == pytest.approx(nats / math.log(2) / num_bytes, rel=1e-5)
 
 
 def test_a_space_before_each_answer_is_not_of_its_text() -> None:
-    model, batch = scores_with([1.0] * len(PAIRS))
-    plain = score_pairs(model, [batch], LENGTHS, beta=BETA)
-    fewer = score_pairs(model, [batch], LENGTHS, beta=BETA, bytes_before=1)
+    plain = scores_with([1.0] * len(PAIRS), rows=5)
+    fewer = scores_with([1.0] * len(PAIRS), rows=5, bytes_before=1)
     num_bytes = sum(len(chosen.encode()) for _, chosen, _ in PAIRS)
     ratio = num_bytes / (num_bytes - len(PAIRS))
     assert fewer.bits_per_byte == pytest.approx(ratio * plain.bits_per_byte)
@@ -298,14 +304,13 @@ def test_a_space_before_each_answer_is_not_of_its_text() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_scoring_leaves_the_model_as_it_was(training: bool) -> None:
-    model, batch = scores_with([1.0])
-    model.train(training)
-    score_pairs(model, [batch], LENGTHS, beta=BETA)
+    model = random_model().train(training)
+    log_probs_of(model, [sampled().batch(0, 1)])
     assert model.training == training
 
 
 def test_a_reference_has_no_part_in_the_gradient() -> None:
-    batch = sampled(random_model()).batch(0, 2)
-    reference: Tensor = batch.tensors[3]
-    assert not reference.requires_grad
-    assert reference.dtype == torch.float32
+    model, reference = random_model(), random_model()
+    make_pair_loss(model, reference, BETA)(*sampled().batch(0, 2).tensors).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert all(parameter.grad is None for parameter in reference.parameters())

@@ -182,12 +182,12 @@ def test_the_batch_is_shared_among_processes(dataset: PreparedDataset) -> None:
     made = resolved(dataset, size=3, horizon="100 steps")
     assert made.batch_size is not None
     assert made.batch_size % 3 == 0
-    with pytest.raises(ConfigError, match="`batch_size` is 4 but must be a multiple of the 3"):
+    with pytest.raises(ConfigError, match=r"is 4 but must be a multiple of the 3 .* Try 3 or 6"):
         resolved(dataset, size=3, batch_size=4)
 
 
 def test_a_micro_batch_that_does_not_divide_is_refused(dataset: PreparedDataset) -> None:
-    with pytest.raises(ConfigError, match="`micro_batch_size` is 4 but must divide the 6"):
+    with pytest.raises(ConfigError, match=r"is 4 but must divide the 6 .* Try 3 or 6\."):
         resolved(dataset, batch_size=6, micro_batch_size=4)
 
 

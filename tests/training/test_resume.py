@@ -24,7 +24,7 @@ from seedbed.distributed import World
 from seedbed.errors import CheckpointError, ConfigError, DataError
 from seedbed.files import read_json, read_json_lines
 from seedbed.runs import RunDir
-from seedbed.training import loop, minutes, pretrain
+from seedbed.training import loop, minutes, pretrain, stopping
 from seedbed.training.config import TrainConfig
 from seedbed.training.job import RunResult
 from seedbed.training.text_task import batch_function
@@ -183,6 +183,36 @@ def test_a_larger_horizon_goes_on(trained: Trained, tmp_path: Path) -> None:
     lines = read_json_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 21))
     assert trained(horizon="20 steps").state == "already finished"
+
+
+def test_fewer_steps_than_were_done_are_refused(trained: Trained, tmp_path: Path) -> None:
+    trained()
+    before = everything(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"has done 12 steps already, more than the 5 asked for"):
+        trained(horizon="5 steps")
+    assert everything(tmp_path / "run") == before
+
+
+def test_an_interrupt_tells_what_comes_of_it(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    take_step, calls = loop.take_step, count(1)
+
+    def interrupted(*args: Any) -> Any:
+        if next(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            told = capfd.readouterr().err.splitlines()
+            assert told[-1] == stopping.STOPPING
+            os.kill(os.getpid(), signal.SIGINT)
+        return take_step(*args)
+
+    monkeypatch.setattr(loop, "take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained(quiet=False)
+    assert stopping.STOPPING not in capfd.readouterr().err
+    status = RunDir(tmp_path / "run").read_status()
+    assert (status["state"], status["step"]) == ("failed", 3)
+    assert status["error"].startswith("interrupted, without saving")
 
 
 def test_more_minutes_are_refused_and_more_steps_are_not(trained: Trained, tmp_path: Path) -> None:

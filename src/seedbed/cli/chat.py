@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import io
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.generation_options import precision_option, sampling_options
+from seedbed.cli.generation_options import (
+    as_text,
+    import_model_code,
+    open_stdin,
+    precision_option,
+    sampling_options,
+)
 from seedbed.cli.output import device_option, json_option
 from seedbed.errors import ConfigError, UserError, did_you_mean
 
@@ -44,10 +47,11 @@ _NOTES = (
     epilog='Example: seedbed chat runs/chat --system "You are a friendly storyteller."',
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--system", metavar="TEXT", default="", help="The system prompt.")
+@click.option("--system", type=as_text, metavar="TEXT", default="", help="The system prompt.")
 @click.option(
     "--prompt",
     multiple=True,
+    type=as_text,
     metavar="TEXT",
     help="Print the answer to this, and end; several are the turns of one conversation.",
 )
@@ -90,6 +94,7 @@ def command(
     """
     import secrets
 
+    import_model_code()
     from seedbed.checkpoints import load_checkpoint
     from seedbed.config import build
     from seedbed.distributed import join_world
@@ -124,14 +129,10 @@ def command(
 
 def _converse(terminal: _Terminal) -> None:
     """Answer what comes from stdin, which may be a person."""
-    if isinstance(stdin := cast("object", sys.stdin), io.TextIOWrapper):
-        stdin.reconfigure(errors="replace")  # else bytes that are no text would end it
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    terminal.at_terminal = open_stdin()
+    if not terminal.at_terminal:
         terminal.converse(lambda _: input())
         return
-    with suppress(ImportError):
-        importlib.import_module("readline")  # gives input() editing and a history
-    terminal.at_terminal = True
     terminal.notice("/help lists commands; Ctrl-C stops an answer, Ctrl-D ends")
     terminal.converse(input)
 

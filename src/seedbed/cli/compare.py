@@ -12,17 +12,18 @@ import click
 from seedbed.cli.experiment_options import (
     AT_LEAST_ONE,
     alpha_option,
+    announce_plan,
     evals_option,
     experiment_layers,
     experiment_options,
     margin_option,
     sources_argument,
+    stopped,
 )
 from seedbed.cli.output import print_result
 
 if TYPE_CHECKING:
     from seedbed.config import Tree
-    from seedbed.experiments.plan import Plan
     from seedbed.experiments.results import Results
 
 
@@ -85,16 +86,16 @@ def command(
 
     EXPERIMENT.yaml has the settings of an experiment; options add to it.
     """
-    from seedbed.cli.main import STOPPED
     from seedbed.config import build, parse_overrides
     from seedbed.experiments.compare import compare, plan_comparison
     from seedbed.experiments.config import ExperimentConfig
+    from seedbed.experiments.wording import plan_in_words
 
     config = build(ExperimentConfig, *_layers(sources, evals, names, options))
     folder = out or Path("experiments") / _folder_name(config.datasets, sources)
     if plan_only:
         plan = plan_comparison(config, folder, workers=workers)
-        print_result(plan.model_dump(mode="json"), as_json, partial(_plan_lines, plan))
+        print_result(plan.model_dump(mode="json"), as_json, partial(plan_in_words, plan))
         return 0
     results = compare(
         config,
@@ -102,11 +103,10 @@ def command(
         executor=executor,
         workers=workers,
         options=parse_overrides(executor_options),
-        announce=_announce,
+        announce=announce_plan,
     )
     if results is None:
-        click.echo("stopped; the same command goes on from there", err=True)
-        return STOPPED
+        return stopped()
     from seedbed.experiments.results import to_json
 
     print_result(to_json(results), as_json, partial(_lines, results, folder))
@@ -158,17 +158,6 @@ def _rates(text: str) -> list[float]:
 def _folder_name(datasets: Any, sources: tuple[str, ...]) -> str:
     """Return what to call an experiment's folder."""
     return Path(sources[0]).stem if len(sources) == 1 else "-".join(datasets)[:60]
-
-
-def _announce(plan: Plan) -> None:
-    for line in _plan_lines(plan):
-        click.echo(line, err=True)
-
-
-def _plan_lines(plan: Plan) -> list[str]:
-    from seedbed.experiments.wording import plan_in_words
-
-    return plan_in_words(plan)
 
 
 def _lines(results: Results, folder: Path) -> list[str]:

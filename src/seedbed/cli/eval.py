@@ -18,6 +18,7 @@ from seedbed.cli.eval_lines import (
     splits_lines,
     tasks_lines,
 )
+from seedbed.cli.generation_options import sampling_options_if_given
 from seedbed.cli.output import (
     device_option,
     document_separator_option,
@@ -104,12 +105,7 @@ KINDS = {  # that an option is for, where it is not for all
     help="Write the tasks to a new folder, which lm-evaluation-harness reads too.",
 )
 @click.option("--samples", type=int, help="Texts for each prompt.  [default: 1]")
-@click.option("--max-new-tokens", type=int, help="[default: 200]")
-@click.option("--temperature", type=float, help="0 is greedy.  [default: 0.8]")
-@click.option("--top-k", type=int, help="0 keeps all tokens.  [default: 50]")
-@click.option("--top-p", type=float, help="[default: 1.0]")
-@click.option("--min-p", type=float, help="[default: 0.0]")
-@click.option("--repetition-penalty", type=float, help="[default: 1.0]")
+@sampling_options_if_given
 @click.option(
     "--seed", type=int, help="The same seed gives the same texts and tasks.  [default: 0]"
 )

@@ -12,6 +12,7 @@ from seedbed.cli.output import document_separator_option, json_option, text_fiel
 
 if TYPE_CHECKING:
     from seedbed.config import Tree
+    from seedbed.experiments.plan import Plan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -94,3 +95,19 @@ def experiment_layers(
         )
     texts: Tree = {"evals": settings_of_sources((), evals)["evals"]}
     return [read_yaml(Path(files[0])), texts, given]
+
+
+def announce_plan(plan: Plan) -> None:
+    """Say on stderr what is going to be done."""
+    from seedbed.experiments.wording import plan_in_words
+
+    for line in plan_in_words(plan):
+        click.echo(line, err=True)
+
+
+def stopped() -> int:
+    """Say on stderr that the runs were stopped on request, and return the exit code for that."""
+    from seedbed.cli.main import STOPPED
+
+    click.echo("stopped; the same command goes on from there", err=True)
+    return STOPPED

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedbed.cli.generation_options import precision_option, sampling_options
+from seedbed.cli.generation_options import (
+    as_text,
+    import_model_code,
+    open_stdin,
+    precision_option,
+    sampling_options,
+)
 from seedbed.cli.output import device_option, json_option, print_result
 
 if TYPE_CHECKING:
@@ -25,7 +30,13 @@ if TYPE_CHECKING:
     epilog='Example: seedbed generate runs/stories --prompt "Once upon a time" --samples 3',
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--prompt", multiple=True, help="Text to go on from; may be given several times.")
+@click.option(
+    "--prompt",
+    multiple=True,
+    type=as_text,
+    metavar="TEXT",
+    help="Text to go on from; may be given several times.",
+)
 @sampling_options
 @click.option("--greedy", is_flag=True, help="Always the likeliest token.")
 @click.option("--samples", type=int, default=1, show_default=True, help="Texts for each prompt.")
@@ -65,6 +76,7 @@ def command(
     """
     import secrets
 
+    import_model_code()
     from seedbed.checkpoints import load_checkpoint
     from seedbed.config import build
     from seedbed.distributed import join_world
@@ -85,6 +97,7 @@ def command(
     }
 
     def write(prompts: tuple[str, ...], seed: int) -> None:
+        _tell_of_long_prompts(loaded, prompts)
         if len(prompts) * samples == 1 and not as_json:
             _write_live(loaded, prompts[0], {**common, "seed": seed})
         else:
@@ -101,13 +114,27 @@ def command(
 
 def _check_compiler(device: torch.device) -> None:
     from seedbed.errors import ConfigError
-    from seedbed.training.defaults import can_compile
+    from seedbed.machine import can_compile
 
     if not can_compile(device):
         raise ConfigError(
             f"--compile finds no compiler for device {device.type}: on a processor it needs a C++ "
             "compiler and Python's headers. Leave it out."
         )
+
+
+def _tell_of_long_prompts(loaded: Checkpoint, prompts: tuple[str, ...]) -> None:
+    from seedbed.generation.engine import prompt_ids
+
+    context_length = loaded.model.config.context_length
+    for prompt in prompts:
+        size = len(prompt_ids(loaded.tokenizer, prompt))
+        if size >= context_length:
+            click.echo(
+                f"note: the prompt has {size:,} tokens and the model's context {context_length:,}: "
+                "the model does not see how it begins.",
+                err=True,
+            )
 
 
 def _write_live(loaded: Checkpoint, prompt: str, common: dict[str, Any]) -> None:
@@ -124,7 +151,7 @@ def _write_live(loaded: Checkpoint, prompt: str, common: dict[str, Any]) -> None
 
 def _converse(write: Callable[[tuple[str, ...], int], None], seed: int) -> None:
     """Go on from each line of input; Ctrl-C ends a text, the end of the input the program."""
-    at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    at_terminal = open_stdin()
     if at_terminal:
         click.echo("Write how a text begins; Ctrl-C ends a text, Ctrl-D ends.", err=True)
     for number in itertools.count():

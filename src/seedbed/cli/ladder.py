@@ -12,12 +12,14 @@ import click
 from seedbed.cli.experiment_options import (
     AT_LEAST_ONE,
     alpha_option,
+    announce_plan,
     evals_option,
     experiment_layers,
     experiment_options,
     margin_option,
     out_option,
     sources_argument,
+    stopped,
 )
 from seedbed.cli.output import print_result
 
@@ -63,7 +65,6 @@ def command(
     with its interval and with what it says of the order of the datasets. The verdict stays that of
     the largest size and budget that were run. The same command goes on where it was stopped.
     """
-    from seedbed.cli.main import STOPPED
     from seedbed.config import build, parse_overrides
     from seedbed.experiments.ladder import LadderConfig, climb
     from seedbed.experiments.ladder_words import ladder_in_words
@@ -78,16 +79,16 @@ def command(
         announce=_announce,
     )
     if results is None:
-        click.echo("stopped; the same command goes on from there", err=True)
-        return STOPPED
+        return stopped()
     print_result(results, as_json, partial(ladder_in_words, results))
     return 0
 
 
 def _announce(rungs: Sequence[Rung], top: Plan) -> None:
-    from seedbed.experiments.wording import aligned, plan_in_words
+    from seedbed.experiments.wording import aligned
 
     click.echo(f"{len(rungs)} rungs of {len(top.jobs)} runs each:", err=True)
     rows = [[rung.name, rung.size, f"{rung.budget:,.0f} bytes"] for rung in rungs]
-    for line in [*aligned(rows), "the largest:", *plan_in_words(top)]:
+    for line in [*aligned(rows), "the largest:"]:
         click.echo(line, err=True)
+    announce_plan(top)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from seedbed import __version__
-from seedbed.errors import UserError, did_you_mean
+from seedbed.errors import UserError, did_you_mean, is_out_of_memory
 from seedbed.files import is_full_disk
 
 STOPPED = 75
@@ -104,6 +104,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 1
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        click.echo(f"error: {_no_memory(error)}", err=True)
+        return 2
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         click.echo(f"error: {error.filename}: {error.strerror}.", err=True)
         return 2
@@ -115,3 +120,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     return code if isinstance(code, int) else 0
+
+
+def _no_memory(error: Exception) -> str:
+    reason = str(error).strip().partition("\n")[0] or "the system has no more"
+    return (
+        f"There is not enough memory for this: {reason.rstrip('.')}. Close what else takes memory, "
+        "or ask for less: a smaller --size or checkpoint, a shorter model.context_length or "
+        "window, fewer sequences at a time (micro_batch_size) or fewer workers."
+    )

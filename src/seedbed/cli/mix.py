@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from seedbed.cli.experiment_options import (
     AT_LEAST_ONE,
+    announce_plan,
     experiment_layers,
     experiment_options,
     out_option,
     sources_argument,
+    stopped,
 )
 from seedbed.cli.output import print_result
-
-if TYPE_CHECKING:
-    from seedbed.experiments.plan import Plan
 
 
 @click.command(
@@ -72,10 +71,10 @@ def command(
     fresh seeds, with the uniform one and the one in proportion to the sizes. The same command goes
     on where it was stopped.
     """
-    from seedbed.cli.main import STOPPED
     from seedbed.config import build, parse_overrides
+    from seedbed.experiments.mixture_config import MixtureConfig
     from seedbed.experiments.mixture_words import mixture_in_words
-    from seedbed.experiments.mixtures import MixtureConfig, mix
+    from seedbed.experiments.mixtures import mix
 
     config = build(MixtureConfig, *experiment_layers(sources, targets, options))
     results = mix(
@@ -84,17 +83,9 @@ def command(
         executor=executor,
         workers=workers,
         options=parse_overrides(executor_options),
-        announce=_announce,
+        announce=announce_plan,
     )
     if results is None:
-        click.echo("stopped; the same command goes on from there", err=True)
-        return STOPPED
+        return stopped()
     print_result(results, as_json, partial(mixture_in_words, results))
     return 0
-
-
-def _announce(plan: Plan) -> None:
-    from seedbed.experiments.wording import plan_in_words
-
-    for line in plan_in_words(plan):
-        click.echo(line, err=True)

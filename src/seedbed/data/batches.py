@@ -15,10 +15,12 @@ from torch import Tensor
 
 from seedbed.errors import DataError
 
+IGNORED = -100  # a target that nothing is asked of
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids and what should follow each; -100 where nothing is asked.
+    """Token ids and what should follow each; IGNORED where nothing is asked.
 
     Rows that hold several documents say which token is of which: none sees another.
     """
@@ -30,7 +32,7 @@ class Batch:
     @property
     def num_targets(self) -> int:
         """How many tokens are predicted."""
-        return int((self.targets != -100).sum())
+        return int((self.targets != IGNORED).sum())
 
     def to(self, device: torch.device) -> Self:
         """Return this batch on `device`."""
@@ -86,17 +88,33 @@ class WindowSampler:
         return Batch(both[:, :-1].contiguous(), both[:, 1:].contiguous())
 
     def _starts(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        n = self.windows_per_epoch
         if self.sampling == "random":
             room = len(self.tokens) - self.context_length
             return np.array([_draw(room, self.seed, int(i)) for i in numbers], dtype=np.int64)
-        starts = np.empty_like(numbers)
-        for epoch in np.unique(numbers // n):
-            inside = numbers // n == epoch
-            offset = _draw(self.context_length, self.seed, int(epoch), 1)
-            order = permute(numbers[inside] % n, n, key=_draw(2**62, self.seed, int(epoch), 2))
-            starts[inside] = offset + order * self.context_length
-        return starts
+        n = self.windows_per_epoch
+        epochs, which = np.unique(numbers // n, return_inverse=True)
+        offsets = [_draw(self.context_length, self.seed, int(epoch), 1) for epoch in epochs]
+        places = in_keyed_order(numbers, n, self.seed, 2)
+        return np.array(offsets, dtype=np.int64)[which] + places * self.context_length
+
+
+def in_keyed_order(
+    numbers: NDArray[np.int64], size: int, seed: int, *purpose: int
+) -> NDArray[np.int64]:
+    """Return which of `size` things each number stands for, of the endless sequence of epochs.
+
+    Each epoch has all of them once, in an order that depends on (seed, epoch, purpose) alone.
+
+    >>> in_keyed_order(np.arange(6), 3, 1).tolist()
+    [2, 0, 1, 1, 0, 2]
+    """
+    epochs, places = np.divmod(numbers, size)
+    things = np.empty_like(places)
+    for epoch in np.unique(epochs):
+        inside = epochs == epoch
+        key = _draw(2**62, seed, int(epoch), *purpose)
+        things[inside] = permute(places[inside], size, key=key)
+    return things
 
 
 def _draw(below: int, *key: int) -> int:

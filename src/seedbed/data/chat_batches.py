@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from seedbed.data.batches import Batch, permute
+from seedbed.data.batches import IGNORED, Batch, in_keyed_order
 from seedbed.data.token_shards import TokenShards
 from seedbed.errors import DataError
-
-IGNORED = -100  # a target that nothing is asked of
 
 
 class ChatSampler:
@@ -41,17 +40,22 @@ class ChatSampler:
 
     def batch(self, first: int, rows: int) -> Batch:
         """Return `rows` rows from number `first` on, of the endless sequence of rows."""
-        made = [self._row(number) for number in range(first, first + rows)]
-        return Batch(*(torch.tensor(np.stack(parts)) for parts in zip(*made, strict=True)))
+        numbers = np.arange(first, first + rows)
+        order: list[int] = in_keyed_order(numbers, self.rows_per_epoch, self._seed).tolist()
+        groups = [self._rows[i] for i in order]
+        return Batch(*packed_rows(self._shards, groups, self._window))
 
-    def _row(self, number: int) -> tuple[NDArray[np.int64], ...]:
-        epoch, place = divmod(number, self.rows_per_epoch)
-        key = int(np.random.default_rng((self._seed, epoch)).integers(2**62))
-        row = int(permute(np.array([place]), self.rows_per_epoch, key=key)[0])
-        shards = self._shards
-        return pack(
-            [(shards.document(i), shards.trained_of(i)) for i in self._rows[row]], self._window
-        )
+
+def packed_rows(
+    shards: TokenShards, groups: Iterable[Sequence[int]], window: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the inputs, targets and documents of rows, each with a group of conversations."""
+    rows = [
+        pack([(shards.document(i), shards.trained_of(i)) for i in group], window)
+        for group in groups
+    ]
+    inputs, targets, documents = (torch.tensor(np.stack(p)) for p in zip(*rows, strict=True))
+    return inputs, targets, documents
 
 
 def pack(

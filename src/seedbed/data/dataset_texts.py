@@ -13,6 +13,7 @@ from pathlib import Path
 from seedbed.data.cleaning import Cleaner
 from seedbed.data.documents import Document, find_sources, read_documents
 from seedbed.data.drops import Drops
+from seedbed.data.formats import kind_of_file
 from seedbed.data.ngrams import first_bytes
 from seedbed.data.pieces import ReadOptions, Source
 from seedbed.data.prepare import TOKENIZERS
@@ -83,15 +84,21 @@ def is_prepared(folder: Path) -> bool:
 def dataset_names(sources: Iterable[str]) -> list[str]:
     """Return a short name for each source: its file's stem, with its folder's where two have it.
 
-    >>> dataset_names(["a/train.txt", "b/train.jsonl.gz", "c/more.txt", "sample:stories"])
-    ['a/train', 'b/train', 'more', 'sample:stories']
+    >>> dataset_names(["a/train.txt", "b/train.jsonl.gz", "c/more.v2.txt", "sample:stories"])
+    ['a/train', 'b/train', 'more.v2', 'sample:stories']
     """
     sources = list(sources)
     paths = [Path(source.rstrip("/")) for source in sources]
-    stems = [path.name.split(".")[0] or source for path, source in zip(paths, sources, strict=True)]
+    stems = [_stem(path) or source for path, source in zip(paths, sources, strict=True)]
     longer = [f"{path.parent.name}/{stem}" for path, stem in zip(paths, stems, strict=True)]
     names = [b if stems.count(a) > 1 else a for a, b in zip(stems, longer, strict=True)]
     return [b if names.count(a) > 1 else a for a, b in zip(names, sources, strict=True)]
+
+
+def _stem(path: Path) -> str:
+    """Return a file's name without the suffixes that say how to read it."""
+    suffixes = "".join(kind_of_file(path) or ())
+    return path.name[: len(path.name) - len(suffixes)]
 
 
 def shared_tokenizer(kind: str, texts: Sequence[DatasetText]) -> Tokenizer:

@@ -61,8 +61,9 @@ def read_documents(
     the first document that would be beyond.
 
     A source with fewer than 50 documents is cut at blank lines into blocks of about 4 KB, and these
-    are its documents. Records that hold no text are counted in `drops`. Empty documents are
-    yielded: cleaning drops and counts them. Raises DataError for what cannot be read.
+    are its documents, unless `options.whole`. Records that hold no text are counted in `drops`.
+    Empty documents are yielded: cleaning drops and counts them. Raises DataError for what cannot be
+    read.
 
     >>> [source] = find_sources(["sample:stories:60"])
     >>> sum(1 for _ in read_documents([source], limit=7))
@@ -89,24 +90,23 @@ def _within(documents: Iterable[Document], limit_bytes: int) -> Iterator[Documen
 
 
 def _documents_of(source: Source, options: ReadOptions, drops: Drops) -> Iterator[Document]:
-    found = _count_documents(source, options, up_to=FEWEST_DOCUMENTS)
-    divide = whole_documents if found >= FEWEST_DOCUMENTS else cut_into_blocks
+    divide = whole_documents if options.whole or _has_enough(source, options) else cut_into_blocks
     for part in source.parts:
         for text, line in divide(part.pieces(options, drops)):
             yield Document(text, part.name, line)
 
 
-def _count_documents(source: Source, options: ReadOptions, *, up_to: int) -> int:
-    """Return how many documents that are not empty the source has, counting no further."""
+def _has_enough(source: Source, options: ReadOptions) -> bool:
+    """Return whether the source has so many documents that are not empty that none is cut."""
     count, empty = 0, True
     for part in source.parts:
         for piece in part.pieces(options, Drops()):
             empty = empty and (not piece.text or piece.text.isspace())
             if piece.last:
                 count, empty = count + (not empty), True
-                if count == up_to:
-                    return count
-    return count
+                if count == FEWEST_DOCUMENTS:
+                    return True
+    return False
 
 
 def whole_documents(pieces: Iterable[Piece]) -> Iterator[tuple[str, int]]:

@@ -27,6 +27,7 @@ class ReadOptions:
     separator: str | None = None  # None: lines that hold nothing but <|endoftext|>
     seed: int = 0  # for generated sources
     records: bool = False  # give whole records, as JSON, not the text in their text field
+    whole: bool = False  # leave documents whole, however few a source has
 
 
 @dataclass(frozen=True)

@@ -109,12 +109,14 @@ class PrepareConfig(Settings):
         return self
 
 
-def prepare(config: PrepareConfig, *, progress: Progress | None = None) -> PreparedDataset:
+def prepare(
+    config: PrepareConfig, *, progress: Progress | None = None, whole: bool = False
+) -> PreparedDataset:
     """Return the dataset made of the sources, from `config.out`, where it is written.
 
     An unfinished run of the same settings is continued; a finished one is returned as it is, with
-    `was_finished`. Raises DataError for text that cannot be used and for a full disk, ConfigError
-    for settings.
+    `was_finished`. `whole` leaves documents whole, however few a source has. Raises DataError for
+    text that cannot be used and for a full disk, ConfigError for settings.
 
     >>> import tempfile
     >>> out = Path(tempfile.mkdtemp()) / "stories"
@@ -122,7 +124,7 @@ def prepare(config: PrepareConfig, *, progress: Progress | None = None) -> Prepa
     >>> dataset.train.num_documents + dataset.val.num_documents
     60
     """
-    job = _Job(config, progress or _no_progress)
+    job = _Job(config, progress or _no_progress, whole)
     out = config.out.expanduser().absolute()
     finished = finished_dataset(out, job.settings, job.all_sources, overwrite=config.overwrite)
     if finished:
@@ -148,9 +150,10 @@ def _no_progress(stage: str, done: int, total: int | None) -> None:
 class _Job:
     """What was asked for, looked up."""
 
-    def __init__(self, config: PrepareConfig, progress: Progress) -> None:
+    def __init__(self, config: PrepareConfig, progress: Progress, whole: bool) -> None:
         self.config = config
         self.progress = progress
+        self.whole = whole
         self.normaliser = Normaliser(config.unicode, config.newlines)
         self.sources = find_sources(config.sources)
         own = [part.validation for source in self.sources for part in source.parts]
@@ -165,7 +168,9 @@ class _Job:
     def documents(self, split: Split, drops: Drops) -> Iterator[Document]:
         """Yield the documents of the validation sources, or of the others, normalised."""
         config = self.config
-        options = ReadOptions(config.text_field, config.document_separator, config.seed)
+        options = ReadOptions(
+            config.text_field, config.document_separator, config.seed, whole=self.whole
+        )
         if split == "val":
             found = read_documents(self.validation_sources, options, drops=drops)
         else:

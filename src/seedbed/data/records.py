@@ -90,10 +90,10 @@ class Records(RecordCount):
         if self._field in fields:
             return f"field `{self._field}` holds a {json_kind(value)}, not text"
         near = did_you_mean(self._field, fields)
-        return (
-            f"no field `{self._field}`; its fields are {names_of(fields)}.{near} "
-            "Choose one with --text-field."
-        )
+        advice = "Choose one with --text-field."
+        if {"messages", "conversations"} & fields.keys():
+            advice = "Conversations are for `seedbed finetune` and `seedbed eval --chat`."
+        return f"no field `{self._field}`; its fields are {names_of(fields)}.{near} {advice}"
 
 
 def _is_object(record: object) -> bool:

@@ -15,12 +15,12 @@ import torch
 from seedbed.distributed import best_device
 from seedbed.machine import (
     available_memory,
+    can_compile,
     container_cores,
     measure_matmul_flops,
     this_machine,
 )
 from seedbed.model.config import ModelSettings
-from seedbed.training.defaults import can_compile
 from seedbed.training.precision import choose_precision
 
 Environment = Mapping[str, str]

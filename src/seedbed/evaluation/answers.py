@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from seedbed.checkpoints import Checkpoint
 from seedbed.evaluation.chat import Messages, first_exchanges
 from seedbed.evaluation.figures import Estimate, TextFigures, mean_estimate, rounds, text_figures
-from seedbed.evaluation.generations import rows_at_a_time
 from seedbed.evaluation.prompts import spread
 from seedbed.evaluation.variety import distinct
-from seedbed.generation.engine import Continuation, Generation, gather, stream
+from seedbed.generation.engine import Continuation, Generation, write
 from seedbed.generation.sampling import SamplingSettings
+from seedbed.tokenizers.base import bytes_before_text
 from seedbed.tokenizers.chat_template import answer_prompt
 from seedbed.tokenizers.conversation import Message
 
@@ -91,22 +91,20 @@ def write_answers(
     """
     asked = [question for question in questions for _ in range(samples)]
     prompts = [answer_prompt(loaded.tokenizer, question.messages) for question in asked]
-    rows = rows_at_a_time(loaded.model.config)
-    written: list[WrittenAnswer] = []
-    for start in range(0, len(asked), rows):
-        progress(start, len(asked))
-        some = prompts[start : start + rows]
-        tokens = stream(
-            loaded.model,
-            loaded.tokenizer,
-            some,
-            max_new_tokens=max_new_tokens,
-            sampling=sampling,
-            seed=seed + start // rows,
-        )
-        written += map(_judged, asked[start : start + rows], gather(tokens, len(some)))
-    progress(len(asked), len(asked))
-    return written
+    written = write(
+        loaded.model,
+        loaded.tokenizer,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        sampling=sampling,
+        seed=seed,
+        progress=progress,
+    )
+    in_front = " " * bytes_before_text(loaded.tokenizer)
+    return [
+        _judged(question, own._replace(text=own.text.removeprefix(in_front)))
+        for question, own in zip(asked, written, strict=True)
+    ]
 
 
 def _judged(question: Question, answer: Continuation) -> WrittenAnswer:

@@ -20,7 +20,7 @@ from seedbed.statistics import ratio_standard_error
 
 Ids = Sequence[int] | NDArray[np.integer]
 
-_MOST_TOKENS = 8192  # of a batch
+MOST_TOKENS = 8192  # of a batch
 _MOST_LOGIT_BYTES = 100e6  # of a batch, in float32
 _FEW = 0.5  # share of targets that count, below which the others are left out
 
@@ -143,9 +143,7 @@ def score_windows(
     nats = np.zeros(num_documents)
     windows.sort(key=lambda w: len(w.ids))
     total, done = sum(int(w.counted.sum()) for w in windows), 0
-    if batch_tokens is None:
-        most = int(_MOST_LOGIT_BYTES / (4 * model.config.vocab_size))
-        batch_tokens = max(length, min(_MOST_TOKENS, most))
+    batch_tokens = batch_tokens or tokens_at_a_time(model.config.vocab_size, length)
     device = next(model.parameters()).device
     was_training, was_dtype = model.training, model.compute_dtype
     model.eval()
@@ -161,6 +159,11 @@ def score_windows(
         model.train(was_training)
         model.compute_dtype = was_dtype
     return nats
+
+
+def tokens_at_a_time(vocab_size: int, length: int) -> int:
+    """Return how many tokens to score at a time where a row has `length`: one row at least."""
+    return max(length, min(MOST_TOKENS, int(_MOST_LOGIT_BYTES / (4 * vocab_size))))
 
 
 def _batches(windows: list[Window], batch_tokens: int) -> Iterator[list[Window]]:

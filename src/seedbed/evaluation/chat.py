@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seedbed.errors import CheckpointError
 from seedbed.evaluation.bits_per_byte import DocumentScores, Window, cut_windows, score_windows
 from seedbed.evaluation.figures import Estimate
 from seedbed.model.transformer import Transformer
 from seedbed.statistics import ratio_standard_error
 from seedbed.tokenizers.base import Tokenizer
-from seedbed.tokenizers.chat_template import Rendered, render
+from seedbed.tokenizers.chat_template import Rendered, check_turns, render
 from seedbed.tokenizers.conversation import Message, Role
 
 Messages = Sequence[Message]
@@ -69,12 +68,7 @@ def score_messages(
 
     Raises CheckpointError for a model that does not know the tokens of a conversation.
     """
-    special = tokenizer.special
-    if max(special.user, special.assistant, special.system) >= model.config.vocab_size:
-        raise CheckpointError(
-            f"The model has {model.config.vocab_size:,} tokens and none for the turns of a "
-            "conversation. `seedbed finetune` gives it these."
-        )
+    check_turns(tokenizer, model.config.vocab_size)
     return score_conversations(
         model,
         [render(tokenizer, messages) for messages in conversations],

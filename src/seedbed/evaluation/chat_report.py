@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from seedbed.checkpoints import Checkpoint, load_checkpoint
 from seedbed.data.conversations import read_conversations
 from seedbed.data.documents import find_sources
@@ -16,7 +18,7 @@ from seedbed.data.drops import Drops
 from seedbed.data.prepared import open_dataset
 from seedbed.data.token_shards import SPLITS, Split
 from seedbed.distributed import join_world
-from seedbed.errors import ConfigError, DataError
+from seedbed.errors import ConfigError, DataError, UserError
 from seedbed.evaluation.answers import (
     AnswerFigures,
     WrittenAnswer,
@@ -45,6 +47,7 @@ from seedbed.evaluation.prompts import NUM_PROMPTS
 from seedbed.generation.engine import Generation
 from seedbed.generation.sampling import SamplingSettings
 from seedbed.tokenizers.base import Tokenizer
+from seedbed.tokenizers.chat_template import render
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,13 @@ def evaluate_chat(
 
     A source may be "val" or "train": the split of `data`, or of the dataset that the run keeps. All
     conversations are scored; of `limit` of their first questions, the answers are written and
-    looked at. `note` is told what is left out; `precision` is that of `load_checkpoint`. Raises
-    ConfigError, DataError or CheckpointError.
+    looked at. `note` is told what is left out, and what the run was trained on; `precision` is that
+    of `load_checkpoint`. Raises ConfigError, DataError or CheckpointError.
     """
     check_counts(samples=samples, max_new_tokens=max_new_tokens, limit=limit)
     loaded = load_checkpoint(checkpoint, join_world(device).device, precision)
     conversations = _read(loaded, sources, data, note)
+    _note_what_was_learned(loaded, conversations, note)
     model, tokenizer, window = loaded.model, loaded.tokenizer, trained_window(loaded)
     scores = score_messages(
         model, tokenizer, conversations, window=window, progress=partial(progress, "scoring")
@@ -150,6 +154,27 @@ def _read(
     if not spoken:
         raise DataError(f"There is no conversation with an answer in {', '.join(sources)}.")
     return spoken
+
+
+def _note_what_was_learned(
+    loaded: Checkpoint, conversations: Sequence[Messages], note: Callable[[str], object]
+) -> None:
+    """Tell how many of the conversations the model was trained on, where its run keeps those."""
+    try:
+        dataset = dataset_of_run(loaded)
+    except UserError:
+        return
+    if not dataset.manifest.get("conversations"):
+        return
+    train = dataset.train
+    learned = {train.document(number).tobytes() for number in range(train.num_documents)}
+    rendered = (render(dataset.tokenizer, messages).ids for messages in conversations)
+    seen = sum(np.array(ids, train.tokens.dtype).tobytes() in learned for ids in rendered)
+    if seen:
+        note(
+            f"The model was trained on {seen:,} of these {len(conversations):,} conversations. Of "
+            "new ones it may know less: `--chat val` has those that were held out."
+        )
 
 
 def _human(reference: str, tokenizer: Tokenizer) -> Generation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,11 +36,8 @@ from seedbed.evaluation.references import (
 )
 from seedbed.generation.engine import Generation, generate, prompt_ids
 from seedbed.generation.sampling import SamplingSettings
-from seedbed.model.config import ModelConfig
 from seedbed.tokenizers.base import Tokenizer
 
-_MOST_ROWS = 32  # written at a time
-_MOST_CACHE_BYTES = 500e6  # of their keys and values
 _DOCUMENTS_BETWEEN_REPORTS = 256
 
 Show = Callable[[str, int, int], object]  # a stage's name, how much is done, of how much
@@ -114,9 +112,16 @@ def evaluate_generations(
     _check_room(chosen, loaded)
     scored = _can_score(chosen, required=not from_split, note=note)
     sampling = sampling or SamplingSettings()
-    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "sampling": sampling}
-    texts = [prompt.text for prompt in chosen for _ in range(samples)]
-    written = list(_write(loaded, texts, seed, settings, progress))
+    written = generate(
+        loaded.model,
+        loaded.tokenizer,
+        [prompt.text for prompt in chosen],
+        samples=samples,
+        max_new_tokens=max_new_tokens,
+        sampling=sampling,
+        seed=seed,
+        progress=partial(progress, "writing"),
+    )
     human = [_human(prompt, loaded.tokenizer) for prompt in chosen if prompt.references]
     copies, searched = _search([*written, *human], dataset, limit_tokens, progress)
     of_human = copies and copies[len(written) :]
@@ -183,26 +188,6 @@ def _can_score(prompts: Sequence[Prompt], *, required: bool, note: Callable[[str
         note(str(error))
         return False
     return True
-
-
-def _write(
-    loaded: Checkpoint, prompts: Sequence[str], seed: int, settings: dict[str, Any], progress: Show
-) -> Iterator[Generation]:
-    """Yield a text for each prompt, some at a time."""
-    rows = rows_at_a_time(loaded.model.config)
-    for start in range(0, len(prompts), rows):
-        progress("writing", start, len(prompts))
-        some = prompts[start : start + rows]
-        yield from generate(
-            loaded.model, loaded.tokenizer, some, seed=seed + start // rows, **settings
-        )
-    progress("writing", len(prompts), len(prompts))
-
-
-def rows_at_a_time(config: ModelConfig) -> int:
-    """Return how many texts the cache has room for: the same on every machine."""
-    numbers = 2 * config.num_layers * config.num_kv_heads * config.head_dim * config.context_length
-    return max(1, min(_MOST_ROWS, int(_MOST_CACHE_BYTES / (4 * numbers))))
 
 
 def _human(prompt: Prompt, tokenizer: Tokenizer) -> Generation:

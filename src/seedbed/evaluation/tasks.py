@@ -67,8 +67,10 @@ def clustered_error(values: ArrayLike, groups: ArrayLike) -> float:
     return ratio_standard_error(np.bincount(group, np.asarray(values)), np.bincount(group))
 
 
-def clustered_interval(values: ArrayLike, groups: ArrayLike) -> tuple[float, float]:
-    """Return the 95 % interval of a share of items that are independent between groups only.
+def clustered_interval(
+    values: ArrayLike, groups: ArrayLike, *, alpha: float = 0.05
+) -> tuple[float, float]:
+    """Return the (1 - alpha) interval of a share of items, independent between groups only.
 
     Wilson's, for as many independent items as would have the same standard error; never for more
     than there are. Dean and Pagano, "Evaluating confidence interval methods for binomial
@@ -83,7 +85,7 @@ def clustered_interval(values: ArrayLike, groups: ArrayLike) -> tuple[float, flo
     share, error, count = float(correct.mean()), clustered_error(correct, groups), len(correct)
     if 0 < share < 1 and error > 0:  # not NaN either
         count = min(count, share * (1 - share) / error**2)
-    return wilson_interval(share * count, count)
+    return wilson_interval(share * count, count, alpha=alpha)
 
 
 def score_tasks(

@@ -15,6 +15,7 @@ from seedbed.experiments.racing import run_race
 from seedbed.experiments.report import write_report
 from seedbed.experiments.results import RaceResult, Results, write_results
 from seedbed.experiments.score_table import Flags
+from seedbed.experiments.task_sets import task_groups
 from seedbed.experiments.verdict import judge
 from seedbed.progress import Progress
 
@@ -50,7 +51,12 @@ def compare(
     except _StoppedError:
         return None
     results = judge(
-        plan, runs.scores(), contaminated=_contaminated(plan, out), failed=runs.failed, race=race
+        plan,
+        runs.scores(),
+        contaminated=_contaminated(plan, out),
+        groups=task_groups(plan, out),
+        failed=runs.failed,
+        race=race,
     )
     write_results(out, results)
     if report:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -42,7 +43,7 @@ class Budget:
         Budget(amount=1500000.0, unit='bytes')
         """
         match = re.fullmatch(
-            r"(\d[\d_,]*(?:\.\d+)?(?:e\d+)?)\s*([kmgbt]?)\s+(byte|token|flop|epoch)s?",
+            r"(\d[\d_,]*(?:\.\d+)?(?:e[+-]?\d+)?)\s*([kmgbt]?)\s+(byte|token|flop|epoch)s?",
             text.strip().lower(),
         )
         amount = float(re.sub("[_,]", "", match[1])) if match else 0.0
@@ -192,16 +193,19 @@ def settings_of_sources(sources: Sequence[str], evals: Sequence[str] = ()) -> Tr
     {'datasets': {'a': ['texts/a.txt'], 'sample-stories-60': ['sample:stories:60']}, \
 'evals': {'b': ['b.txt']}}
     """
-    names = _file_names([*sources, *evals])
-    named = [(name, [source]) for name, source in zip(names, [*sources, *evals], strict=True)]
-    return {"datasets": dict(named[: len(sources)]), "evals": dict(named[len(sources) :])}
+    names = _file_names(dataset_names(sources))
+    eval_names = _file_names(dataset_names([*sources, *evals])[len(sources) :], taken=names)
+    return {
+        "datasets": {name: [source] for name, source in zip(names, sources, strict=True)},
+        "evals": {name: [source] for name, source in zip(eval_names, evals, strict=True)},
+    }
 
 
-def _file_names(sources: Sequence[str]) -> list[str]:
-    """Return a different name for each source that a file can have."""
-    names: list[str] = []
-    for long_name in dataset_names(sources):
+def _file_names(long_names: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
+    """Return for each name a different one that a file can have, none of them taken."""
+    names = list(taken)
+    for long_name in long_names:
         name = re.sub(r"[^\w.+-]+", "-", long_name).strip("-.+") or "text"
-        numbered = (f"{name}-{number}" for number in range(2, len(sources) + 2))
+        numbered = (f"{name}-{number}" for number in count(2))
         names.append(name if name not in names else next(n for n in numbered if n not in names))
-    return names
+    return names[len(taken) :]

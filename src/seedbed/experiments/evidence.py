@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from seedbed.experiments.jobs import JobScores
 from seedbed.experiments.lens import Lens, choose_lens
-from seedbed.experiments.plan import Plan
+from seedbed.experiments.plan import FEWEST_KEPT, Plan
 from seedbed.experiments.score_table import Flags, ScoreTable
 from seedbed.statistics import t_interval
 
@@ -23,8 +23,8 @@ class Evidence:
 
     @property
     def evals(self) -> list[str]:
-        """The evaluation sets with documents left."""
-        return [e.name for e in self.plan.evals if self.kept[e.name].any()]
+        """The evaluation sets with enough documents left."""
+        return [e.name for e in self.plan.evals if self.kept[e.name].sum() >= FEWEST_KEPT]
 
     @property
     def lens(self) -> Lens:

@@ -55,8 +55,14 @@ def run_jobs(
     A job that fails is run once more, from its beginning; then it stands in failed.json with its
     last words. `workers` is how many run at once: None for one a core. `options` are parameters of
     submitit's executor (slurm_partition and the like), or arguments of `ray.init`. SIGINT and
-    SIGTERM let running jobs save their state. Raises ConfigError where an executor is not there.
+    SIGTERM let running jobs save their state. Raises ConfigError where an executor is not there, or
+    does not know an option.
     """
+    if executor == "local" and options:
+        raise ConfigError(
+            f"`--executor-option {min(options)}` is of slurm or ray: the local executor has none. "
+            "Name the --executor too."
+        )
     place, run = ExperimentDir(folder.absolute()), _EXECUTORS[executor]
     with place.lock(), stop_signals() as stop:
         plan = place.read_plan()
@@ -70,8 +76,8 @@ def run_jobs(
                 left = watch.unfinished()
                 if attempt:
                     _begin_anew(watch, failed)
-                if left and not stop.requested:
-                    failed = run(watch, left, options or {})
+                # Only what fails in the last attempt stands in failed.json: a stop may come before.
+                failed = run(watch, left, options or {}) if left and not stop.requested else {}
         left = watch.unfinished()
         failed = {job.name: failed[job.name] for job in left if job.name in failed}
         _record(place, plan, failed)
@@ -112,14 +118,14 @@ def _run_on_slurm(watch: Watch, jobs: Sequence[Job], options: Mapping[str, Any])
         raise ConfigError(
             "The slurm executor needs submitit: pip install 'seedbed[cluster]'."
         ) from None
-    given = {"cluster": "slurm", **options}
-    try:
-        executor = submitit.AutoExecutor(watch.place.path / "slurm", given.pop("cluster"))
-    except RuntimeError as error:
-        raise ConfigError(f"The slurm executor cannot start: {error}.") from None
     limit = 5 + math.ceil(4 * watch.plan.seconds_per_job / 60)  # minutes: a slower node has time
     usual = {"name": "seedbed", "timeout_min": limit, "cpus_per_task": 1}
-    executor.update_parameters(**{**usual, "slurm_array_parallelism": watch.workers, **given})
+    given = {**usual, "slurm_array_parallelism": watch.workers, "cluster": "slurm", **options}
+    try:
+        executor = submitit.AutoExecutor(watch.place.path / "slurm", given.pop("cluster"))
+        executor.update_parameters(**given)
+    except (RuntimeError, NameError, TypeError, ValueError, AssertionError) as error:
+        raise _cannot_start("slurm", options, error) from None
     tasks = executor.map_array(run_job, [watch.place.path] * len(jobs), jobs)
     while not all(task.done() for task in tasks):
         if watch.stop.requested:
@@ -145,11 +151,19 @@ def _run_on_ray(watch: Watch, jobs: Sequence[Job], options: Mapping[str, Any]) -
     given = {"include_dashboard": False, "log_to_driver": False, **options}
     if "RAY_ADDRESS" not in os.environ and "address" not in given:
         given = {"num_cpus": watch.workers, **given}  # of a cluster that is started here
-    ray.init(**given)
+    try:
+        ray.init(**given)
+    except (RuntimeError, ConnectionError, TypeError, ValueError) as error:
+        raise _cannot_start("ray", options, error) from None
     try:
         return _wait_for_ray(ray, watch, jobs)
     finally:
         ray.shutdown()
+
+
+def _cannot_start(executor: str, options: Mapping[str, Any], error: Exception) -> ConfigError:
+    given = f" with the options {', '.join(options)}" if options else ""
+    return ConfigError(f"The {executor} executor cannot start{given}: {error}")
 
 
 def _wait_for_ray(ray: Any, watch: Watch, jobs: Sequence[Job]) -> dict[str, str]:

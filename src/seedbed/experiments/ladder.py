@@ -37,10 +37,10 @@ from seedbed.experiments.ladder_fits import (
 from seedbed.experiments.ladder_words import ladder_in_words
 from seedbed.experiments.least_squares import Floats
 from seedbed.experiments.plan import ExperimentDir, Plan
-from seedbed.experiments.requests import keep_request
+from seedbed.experiments.requests import follow_tokenizer, keep_request
 from seedbed.experiments.results import Results, to_json
 from seedbed.experiments.wording import listed
-from seedbed.files import held_alone, write_json, write_text
+from seedbed.files import write_json, write_text
 from seedbed.model.config import parse_size
 
 FEWEST_SIZES, FEWEST_BUDGETS = 3, 2
@@ -121,8 +121,7 @@ def climb(
     stopped or killed goes on where it was. Raises ConfigError when `out` holds something else,
     DataError for text that cannot be used or when a dataset has too few runs.
     """
-    busy = DataError(f"{out} is in use by another process. Wait for it, or choose another --out.")
-    with held_alone(out / ".lock", otherwise=busy):
+    with ExperimentDir(out).lock():
         keep_request(out, "ladder", config)
         folder = top_folder(config, out)
         top = plan_comparison(top_config(config), folder, workers=workers, quiet=quiet)
@@ -130,8 +129,10 @@ def climb(
         announce(rungs, top)
         found: list[Results] = []
         for rung in rungs:
+            asked = rung_config(config, rung, folder)
+            follow_tokenizer(out / "rungs" / rung.name, asked.tokenizer)
             results = compare(
-                rung_config(config, rung, folder),
+                asked,
                 out / "rungs" / rung.name,
                 executor=executor,
                 workers=workers,

@@ -177,10 +177,19 @@ class Foretold:
 
 
 def foretell(
-    law: ScalingLaw, draws: Sequence[ScalingLaw], size: float, amount: float, alpha: float
+    law: ScalingLaw,
+    draws: Sequence[ScalingLaw],
+    size: float,
+    amount: float,
+    alpha: float,
+    *,
+    luck: Floats | float = 0.0,
 ) -> Foretold:
-    """Return the loss at a size and amount of text, with its (1 - alpha) interval."""
-    values = [float(other(size, amount)) for other in draws]
+    """Return the loss at a size and amount of text, with its (1 - alpha) interval.
+
+    That of the law; or, with the `luck` of a cell's mean log loss for each draw, of runs there.
+    """
+    values = np.array([float(other(size, amount)) for other in draws]) * np.exp(luck)
     low, high = np.quantile(values, [alpha / 2, 1 - alpha / 2]).tolist()
     return Foretold(float(law(size, amount)), low, high)
 
@@ -188,13 +197,17 @@ def foretell(
 def back_test(ladder: Ladder, alpha: float) -> tuple[float, Foretold] | None:
     """Return the loss at the cell with the most computation, and what the others foretell of it.
 
-    None where the others are too few to fit.
+    What was seen there has luck of its own, which the interval allows for. None where the others
+    are too few to fit.
     """
     others = ladder.without(ladder.top)
     if len(others.sizes) <= PARAMETERS:
         return None
     size, amount = float(ladder.sizes[ladder.top]), float(ladder.amounts[ladder.top])
-    foretold = foretell(fit_scaling_law(others), bootstrap_laws(others), size, amount, alpha)
+    law, draws = fit_scaling_law(others), bootstrap_laws(others)
+    off = np.log(others.losses / law(others.sizes, others.amounts))
+    luck = np.random.default_rng(16).choice(_cell_scatter(others, off), len(draws))
+    foretold = foretell(law, draws, size, amount, alpha, luck=luck)
     return float(ladder.losses[ladder.top]), foretold
 
 
@@ -205,7 +218,7 @@ class PairForetold:
     a: str  # the better one at the top of the ladder
     b: str
     difference: float  # a - b
-    low: float
+    low: float  # the interval of all pairs at once
     high: float
     chance: float  # that a is better there too, by the draws
     order: Order
@@ -221,8 +234,10 @@ def foretell_order(
     """Return whether the order of each pair of datasets is expected to hold.
 
     The keys are the datasets, the best at the top of the ladder first. An order holds, or turns
-    round, where the (1 - alpha) interval of the pair's difference leaves out zero.
+    round, where the interval of the pair's difference leaves out zero: all pairs are within theirs
+    with 1 - alpha (Bonferroni's correction: Dunn, JASA 1961).
     """
+    alpha /= max(1, len(laws) * (len(laws) - 1) // 2)
     values = {n: np.array([float(law(size, amount)) for law in own]) for n, own in draws.items()}
     found: list[PairForetold] = []
     for a, b in combinations(laws, 2):

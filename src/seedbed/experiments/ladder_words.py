@@ -22,7 +22,7 @@ def ladder_in_words(found: dict[str, Any]) -> list[str]:
         *_laws(found),
         "",
         "What lies beyond the ladder is foretold by a law, not measured: its intervals hold if the "
-        "law does.",
+        "law does, and for these evaluation documents only.",
         *(f"Warning: {text}" for text in found["warnings"]),
     ]
 

@@ -89,14 +89,10 @@ def fit_linear(weights: Floats, losses: Floats) -> Linear:
     return Linear(np.linalg.pinv(weights) @ losses)
 
 
-def fit_law(weights: Floats, losses: Floats) -> Law:
-    """Return the law with the least squared error. Losses are not negative, nor is the constant."""
-    return fit_laws(weights, losses[:, None])[0]
-
-
 def fit_laws(weights: Floats, losses: Floats) -> list[Law]:
-    """Return the law of each column of losses: (runs, columns).
+    """Return the law with the least squared error of each column of losses: (runs, columns).
 
+    Losses are not negative, nor is the constant.
     With the constant given, the slopes are a linear fit of log(L - c): from several such starts.
     """
     lowest = losses.min(axis=0)

@@ -77,8 +77,9 @@ def _fit(found: dict[str, Any]) -> list[str]:
         f"The proposal is expected to be {size(proposal['expected_regret'])} bits per byte above "
         f"the best mixture, and with 95 % probability no more than "
         f"{size(proposal['largest_regret'])}, if the model is right in kind.",
-        "All runs of the design read the same documents of each source; the confirmation reads "
-        "others where there are enough.",
+        "All runs of the design read the same documents of each source. The confirmation draws its "
+        "documents anew from the same text, so some are the same: it is a check with fresh seeds, "
+        "not on fresh text.",
     ]
 
 

@@ -2,6 +2,7 @@
 
 DIR/experiment.yaml     the settings as resolved
 DIR/request.json        as asked: the same command again must ask the same
+DIR/sources.json        the files that were read, to notice where they change
 DIR/plan.json           the plan; written once, when all that it speaks of is there
 DIR/tokenizer/          shared by all datasets
 DIR/data/DATASET/PART/  prepared datasets: a part of the documents, and those held out as val
@@ -30,6 +31,8 @@ from seedbed.files import held_alone, read_json, read_json_lines, write_json
 from seedbed.machine import this_machine
 from seedbed.model.config import ModelConfig
 from seedbed.training.config import OptimizerSettings, ScheduleSettings
+
+FEWEST_KEPT = 2  # documents of an evaluation set that counts: of one, nothing tells the scatter
 
 
 def usual_workers(device: str) -> int:
@@ -66,6 +69,11 @@ class EvalSet(Settings):
     bytes: int
     dropped: int  # documents that occur in a training text: `judge` leaves them out
     dropped_bytes: int
+
+    @property
+    def kept(self) -> int:
+        """The documents to judge by."""
+        return self.documents - self.dropped
 
 
 class TaskSet(Settings):
@@ -158,6 +166,11 @@ class ExperimentDir:
     def plan(self) -> Path:
         """Where the plan is."""
         return self.path / "plan.json"
+
+    @property
+    def sources(self) -> Path:
+        """Where the files are told that were read."""
+        return self.path / "sources.json"
 
     @property
     def tokenizer(self) -> Path:

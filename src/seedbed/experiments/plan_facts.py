@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from math import comb
 from pathlib import Path
@@ -11,10 +11,20 @@ import torch
 
 import seedbed
 from seedbed.data.prepared import open_dataset
+from seedbed.errors import DataError
 from seedbed.experiments.budgets import Size, batch_size_for, optimizer_for
 from seedbed.experiments.config import ExperimentConfig
-from seedbed.experiments.plan import DatasetFacts, EvalSet, ExperimentDir, Job, Plan, TaskSet
+from seedbed.experiments.plan import (
+    FEWEST_KEPT,
+    DatasetFacts,
+    EvalSet,
+    ExperimentDir,
+    Job,
+    Plan,
+    TaskSet,
+)
 from seedbed.experiments.portions import ALL, Portion
+from seedbed.experiments.racing import looks_of
 from seedbed.experiments.texts import Found, can_sketch
 from seedbed.experiments.wording import listed
 from seedbed.statistics import PooledVariance, minimum_detectable_difference
@@ -23,6 +33,10 @@ from seedbed.training.precision import choose_precision
 
 FEW_EVAL_DOCUMENTS = 20
 UNEQUAL_TOKENIZER = 1.1
+_ADVICE = (
+    " Where datasets are versions of one text, each has what is held out of the others: give text "
+    "that none of them has with --eval (--target for a mixture)."
+)
 
 
 def make_facts(
@@ -171,13 +185,17 @@ def seed_of(seed: int, dataset: str, replicate: int) -> int:
 
 
 def detectable(config: ExperimentConfig, seeds: int) -> float | None:
-    """Return the difference that is found with a chance of 80 %, as far as seeds decide."""
+    """Return the difference that is found with a chance of 80 %, as far as seeds decide.
+
+    A race is judged at the level of a look.
+    """
     datasets = len(config.datasets)
     if seeds < 2 or datasets < 2:
         return None
     pooled = PooledVariance(config.seed_sd**2, datasets * (seeds - 1))
+    alpha = config.alpha / looks_of(seeds) if config.race else config.alpha
     smallest = minimum_detectable_difference(
-        pooled, seeds, alpha=config.alpha, comparisons=comb(datasets, 2)
+        pooled, seeds, alpha=alpha, comparisons=comb(datasets, 2)
     )
     return round(smallest, 5)
 
@@ -189,9 +207,13 @@ def warnings(
     evals: Sequence[EvalSet],
 ) -> list[str]:
     """Return what a reader of the verdict has to know beforehand."""
-    told = [*_about_parts(datasets), *_about_epochs(config, datasets)]
+    mostly_dropped = [e for e in evals if 2 * e.dropped > e.documents]
+    told = [_about_dropped(found, e) + _ADVICE for e in mostly_dropped]
+    told += [*_about_parts(datasets), *_about_epochs(config, datasets)]
     for evaluation in evals:
-        told += _about_eval(found, evaluation)
+        told += _about_few(evaluation)
+        if evaluation.dropped and evaluation not in mostly_dropped:
+            told.append(_about_dropped(found, evaluation))
     told += _about_tokenizer(datasets)
     if not can_sketch():
         told.append(
@@ -199,6 +221,16 @@ def warnings(
             "pip install 'seedbed[data]' for both."
         )
     return told
+
+
+def refuse_too_few(clean: Mapping[str, Sequence[str]]) -> None:
+    """Raise DataError where no evaluation set has enough documents that no training text has."""
+    if max(map(len, clean.values())) < FEWEST_KEPT:
+        raise DataError(
+            f"Of each evaluation set, fewer than {FEWEST_KEPT} documents occur in no training "
+            f"text ({', '.join(f'`{name}`: {len(of)}' for name, of in clean.items())}): there is "
+            f"nothing to judge by.{_ADVICE}"
+        )
 
 
 def _about_parts(datasets: Sequence[DatasetFacts]) -> list[str]:
@@ -220,28 +252,35 @@ def _about_epochs(config: ExperimentConfig, datasets: Sequence[DatasetFacts]) ->
     ]
 
 
-def _about_eval(found: Found, evaluation: EvalSet) -> list[str]:
-    told: list[str] = []
-    if evaluation.documents < FEW_EVAL_DOCUMENTS:
-        told.append(
-            f"`{evaluation.name}` is judged on {evaluation.documents} documents only: their choice "
+def _about_few(evaluation: EvalSet) -> list[str]:
+    """Return a warning of an evaluation set with few documents that no training text has."""
+    if evaluation.kept < FEWEST_KEPT:
+        return [
+            f"`{evaluation.name}` has {evaluation.kept or 'no'} document"
+            f"{'' if evaluation.kept == 1 else 's'} to judge by: the verdict goes without it."
+        ]
+    if evaluation.kept < FEW_EVAL_DOCUMENTS:
+        return [
+            f"`{evaluation.name}` is judged on {evaluation.kept} documents only: their choice "
             "decides much, and the intervals say so."
-        )
-    if evaluation.dropped:
-        of = sorted(
-            {
-                text
-                for key, texts in found.contamination.items()
-                for text in texts
-                if key[0] == evaluation.name
-            }
-        )
-        told.append(
-            f"{evaluation.dropped} of the {evaluation.documents} evaluation documents of "
-            f"`{evaluation.name}` occur in training text ({', '.join(of)}): scores are told "
-            "without them, and with them beside."
-        )
-    return told
+        ]
+    return []
+
+
+def _about_dropped(found: Found, evaluation: EvalSet) -> str:
+    of = sorted(
+        {
+            text
+            for key, texts in found.contamination.items()
+            for text in texts
+            if key[0] == evaluation.name
+        }
+    )
+    return (
+        f"{evaluation.dropped} of the {evaluation.documents} evaluation documents of "
+        f"`{evaluation.name}` occur in training text ({', '.join(of)}): scores are told "
+        "without them, and with them beside."
+    )
 
 
 def _about_tokenizer(datasets: Sequence[DatasetFacts]) -> list[str]:

@@ -10,27 +10,31 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import TextIO
 
 import numpy as np
 
-from seedbed.config import differences, to_yaml
+from seedbed.config import to_yaml
 from seedbed.data.dataset_texts import shared_tokenizer
 from seedbed.data.ngrams import first_bytes
 from seedbed.data.overlap import ContaminationIndex
 from seedbed.data.pieces import ReadOptions
 from seedbed.data.prepare import TOKENIZERS, PrepareConfig, prepare
 from seedbed.data.survey import Samples
-from seedbed.errors import ConfigError
 from seedbed.experiments.budgets import Need, Rate, Size, choose_size, resolved_settings
 from seedbed.experiments.config import ExperimentConfig
 from seedbed.experiments.plan import EvalDocument, ExperimentDir, Plan, usual_workers
-from seedbed.experiments.plan_facts import make_facts
+from seedbed.experiments.plan_facts import make_facts, refuse_too_few
 from seedbed.experiments.portions import Portion, portions
+from seedbed.experiments.requests import (
+    REQUEST,
+    keep_sources,
+    read_request,
+    refuse_changed_sources,
+    refuse_changes,
+)
 from seedbed.experiments.task_sets import check_tasks, write_tasks
 from seedbed.experiments.texts import (
     FEWEST_DOCUMENTS,
@@ -43,7 +47,7 @@ from seedbed.experiments.texts import (
     longest_scored,
 )
 from seedbed.experiments.timing import time_a_core
-from seedbed.files import read_json, replace_folder, write_json, write_text
+from seedbed.files import append_json_line, replace_folder, write_json, write_text
 from seedbed.model.config import ModelConfig
 from seedbed.tokenizers.base import Tokenizer
 
@@ -62,38 +66,25 @@ def make_plan(
     """Return the plan of an experiment, made now, or found in its folder.
 
     `workers` is how many jobs will run at once where minutes decide; None: one a core. Raises
-    ConfigError when the folder holds another experiment, DataError for text that cannot be used.
+    ConfigError when the folder holds another experiment or something else, DataError for text that
+    cannot be used, or that changed since.
     """
     place = ExperimentDir(folder)
     asked = config.model_dump(mode="json")
     with place.lock():
+        before = read_request(folder, "experiment", known_by="datasets")
         if place.plan.is_file():
-            changed = differences(read_json(place.path / "request.json"), asked)
-            if changed:
-                raise ConfigError(
-                    f"{folder} holds another experiment: {', '.join(map('`{}`'.format, changed))} "
-                    "changed. Choose another --out."
-                )
+            refuse_changes(folder, "experiment", before, asked)
+            refuse_changed_sources(place.sources)
             return place.read_plan()
-        _clear(place)
-        write_json(place.path / "request.json", asked)
+        for made in ("data", "eval", "tasks", "tokenizer", "planning"):  # by a killed planning
+            shutil.rmtree(folder / made, ignore_errors=True)
+        write_json(folder / REQUEST, asked)
         planning = _Planning(config, place, workers or usual_workers(config.device), note)
         plan = planning.run()
         shutil.rmtree(planning.aside)
         place.write_plan(plan)
         return plan
-
-
-def _clear(place: ExperimentDir) -> None:
-    """Remove what a planning left that was killed. Raises ConfigError for somebody else's files."""
-    others = [path.name for path in place.path.iterdir() if path.name != ".lock"]
-    request = place.path / "request.json"
-    if others and not (request.is_file() and "datasets" in read_json(request)):
-        raise ConfigError(
-            f"{place.path} holds {min(others)} and is no experiment. Choose another --out."
-        )
-    for made in ("data", "eval", "tasks", "tokenizer", "planning"):
-        shutil.rmtree(place.path / made, ignore_errors=True)
 
 
 @dataclass
@@ -127,8 +118,10 @@ class _Planning:
         size = choose_size(self.config, self._need(tokenizer), self._measure(samples))
         parts = self._portions(size)
         self._distribute(parts)
+        clean = self._clean_evals()
+        refuse_too_few(clean)
         self._prepare(parts)
-        tasks = write_tasks(self.config, self.place, self._clean_evals())
+        tasks = write_tasks(self.config, self.place, clean)
         plan = make_facts(self.config, self.found, size, parts, tasks, self.place, self.workers)
         self._write_settings(size, plan)
         return plan
@@ -138,16 +131,19 @@ class _Planning:
         config, found = self.config, self.found
         options = ReadOptions(config.text_field, config.document_separator)
         for name, dataset in config.texts.items():
-            self.note(f"reading {name}")
-            text = Text(
+            found.texts[name] = Text(
                 name, dataset.sources, options=options, filters=dataset.filters, dedup=config.dedup
             )
-            found.texts[name] = text
-            found.contents[name] = text.survey(at_least=FEWEST_DOCUMENTS)
-            found.held_out[name] = hold_out(found.contents[name], config.eval_bytes)
         for name, sources in config.evals.items():
-            self.note(f"reading {name}")
             found.texts[name] = Text(name, sources, options=options)
+        sources = [source for text in found.texts.values() for source in text.sources]
+        keep_sources(self.place.sources, sources)
+        for name in config.texts:
+            self.note(f"reading {name}")
+            found.contents[name] = found.texts[name].survey(at_least=FEWEST_DOCUMENTS)
+            found.held_out[name] = hold_out(found.contents[name], config.eval_bytes)
+        for name in config.evals:
+            self.note(f"reading {name}")
             contents = found.texts[name].survey(at_least=HELD_OUT_DOCUMENTS)
             found.held_out[name] = hold_out(contents, config.eval_bytes, share=1.0)
         held = np.concatenate([found.held_out[name].hashes for name in config.texts])
@@ -203,9 +199,8 @@ class _Planning:
     def _sample_file(self, samples: Mapping[str, list[bytes]]) -> Path:
         name = max(samples, key=lambda n: sum(map(len, samples[n])))
         file = self.aside / "trial.jsonl"
-        with _open(file) as out:
-            for document in samples[name]:
-                _write_record(out, document.decode("utf-8", "ignore"))
+        for document in samples[name]:
+            _write_record(file, document.decode("utf-8", "ignore"))
         return file
 
     def _portions(self, size: Size) -> list[Portion]:
@@ -234,20 +229,26 @@ class _Planning:
             (name, key, text) for name, of in self.found.evals.items() for key, text in of.items()
         ]
         index = ContaminationIndex((text for _, _, text in evals), near=can_sketch())
-        with ExitStack() as stack:
-            files = {p.key: stack.enter_context(_open(self._file(p))) for p in parts}
-            for name in self.config.texts:
-                self.note(f"dividing {name}")
-                uses = _uses(parts, files, name)
-                for match in index.scan(_written(self.found.texts[name], uses)):
-                    origin, key, _ = evals[match.document]
-                    self.found.contamination.setdefault((origin, key), []).append(name)
+        for name in self.config.texts:
+            self.note(f"dividing {name}")
+            uses = self._uses(parts, name)
+            for match in index.scan(_written(self.found.texts[name], uses)):
+                origin, key, _ = evals[match.document]
+                self.found.contamination.setdefault((origin, key), []).append(name)
         for name, documents in self.found.evals.items():
             found_in = self.found.contamination
             self._write_eval(
                 name,
                 [EvalDocument(t, tuple(found_in.get((name, k), ()))) for k, t in documents.items()],
             )
+
+    def _uses(self, parts: list[Portion], name: str) -> dict[int, list[tuple[Path, float]]]:
+        """Return for each document of a text that is learned from, where it goes, how often."""
+        uses: dict[int, list[tuple[Path, float]]] = {}
+        for portion in parts:
+            for key, times in portion.times.get(name, {}).items():
+                uses.setdefault(key, []).append((self._file(portion), times))
+        return uses
 
     def _file(self, portion: Portion) -> Path:
         return self.aside / "texts" / f"{portion.dataset}.{portion.part}.jsonl"
@@ -274,10 +275,10 @@ class _Planning:
         for portion in parts:
             self.note(f"preparing {portion.dataset}, part {portion.part}")
             val = self.aside / "texts" / f"{portion.dataset}.val.jsonl"
-            with _open(val) as out:
-                for name in portion.times:
-                    for document in self.found.evals[name].values():
-                        _write_record(out, document)
+            val.unlink(missing_ok=True)  # of another part
+            for name in portion.times:
+                for document in self.found.evals[name].values():
+                    _write_record(val, document)
             folder = self.place.data(portion.dataset, portion.part)
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._prepare_one(self._file(portion), val, folder)
@@ -291,7 +292,8 @@ class _Planning:
                 out=out,
                 tokenizer=str(self.place.tokenizer),
                 dedup="none",
-            )
+            ),
+            whole=True,
         )
 
     def _write_settings(self, size: Size, plan: Plan) -> None:
@@ -322,29 +324,18 @@ def _bytes_per_token(tokenizer: Tokenizer, documents: list[bytes]) -> float:
     return sum(map(len, documents)) / len(tokenizer.encode_documents(texts)[0])
 
 
-def _open(path: Path) -> TextIO:
-    return path.open("w", encoding="utf-8")
+def _write_record(file: Path, text: str) -> None:
+    append_json_line(file, {"text": text})  # one for each part would be too many to hold open
 
 
-def _write_record(out: TextIO, text: str) -> None:
-    out.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
-
-
-def _uses(
-    parts: list[Portion], files: Mapping[tuple[str, str], TextIO], name: str
-) -> dict[int, list[tuple[TextIO, int]]]:
-    """Return for each document of a text that is learned from, where it goes and how often."""
-    uses: dict[int, list[tuple[TextIO, int]]] = {}
-    for portion in parts:
-        for key, times in portion.times.get(name, {}).items():
-            uses.setdefault(key, []).append((files[portion.key], times))
-    return uses
-
-
-def _written(text: Text, uses: Mapping[int, list[tuple[TextIO, int]]]) -> Iterator[str]:
-    """Yield the documents of a text that are used, once each has been written where it goes."""
+def _written(text: Text, uses: Mapping[int, list[tuple[Path, float]]]) -> Iterator[str]:
+    """Yield what is used of a text's documents, once each has been written where it goes."""
     for key, document in text.read(uses.keys()):
-        for out, times in uses[key]:
-            for _ in range(times):
-                _write_record(out, document)
-        yield document
+        size = len(document.encode())
+        for file, times in uses[key]:
+            for _ in range(int(times)):
+                _write_record(file, document)
+            if beginning := cut_to(document, round(times % 1 * size)).strip():
+                _write_record(file, beginning)
+        longest = min(1.0, max(times for _, times in uses[key]))
+        yield cut_to(document, round(longest * size))

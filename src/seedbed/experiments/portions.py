@@ -25,13 +25,8 @@ class Portion:
 
     dataset: str
     part: str
-    times: Mapping[str, Mapping[int, int]]  # text -> content hash -> copies
+    times: Mapping[str, Mapping[int, float]]  # text -> content hash -> copies; 0.5: the first half
     repeats: float  # of the text that is repeated most: how often it is in it
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The dataset and the part."""
-        return self.dataset, self.part
 
 
 def portions(
@@ -89,7 +84,7 @@ def _portion(
     """Return a portion of `wanted` bytes; of a text alone, at most all of it."""
     if list(shares) == [name]:
         chosen = part[name].first_bytes(wanted)
-        return Portion(name, part_name, {name: dict.fromkeys(chosen.hashes.tolist(), 1)}, 1.0)
+        return Portion(name, part_name, {name: dict.fromkeys(chosen.hashes.tolist(), 1.0)}, 1.0)
     sizes = {text: wanted * share for text, share in shares.items()}
     times = {text: repeat_to(part[text], size) for text, size in sizes.items()}
     repeats = max(1.0, *(size / part[text].bytes for text, size in sizes.items()))

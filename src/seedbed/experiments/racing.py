@@ -20,9 +20,9 @@ from seedbed.experiments.results import RaceResult
 from seedbed.experiments.score_table import Flags
 
 
-def looks_of(plan: Plan) -> int:
-    """Return how often a race of this plan is judged: after each seed but the first."""
-    return max(1, plan.seeds - 1)
+def looks_of(seeds: int) -> int:
+    """Return how often a race of so many seeds is judged: after each seed but the first."""
+    return max(1, seeds - 1)
 
 
 def run_race(
@@ -61,7 +61,7 @@ def run_race(
         run_jobs(others)
         ran += others
     saved = len(plan.jobs) - len(ran)
-    looks = looks_of(plan)
+    looks = looks_of(plan.seeds)
     return RaceResult(dropped, looks, plan.alpha / looks, saved, saved / len(plan.jobs))
 
 
@@ -69,7 +69,7 @@ def _look(evidence: Evidence) -> Comparison | None:
     """Return the comparison so far, None where all runs have failed."""
     if not evidence.runs() or not evidence.evals:
         return None
-    alpha = evidence.plan.alpha / looks_of(evidence.plan)
+    alpha = evidence.plan.alpha / looks_of(evidence.plan.seeds)
     return compare_through(evidence.lens, evidence.table(), alpha=alpha)
 
 

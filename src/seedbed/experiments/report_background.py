@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from seedbed.data.describe import DatasetFigures
 from seedbed.data.description_table import Style, show, tables
 from seedbed.data.estimates import Figure
+from seedbed.data.overlap import MUCH, RUN
 from seedbed.experiments.plan import DatasetFacts, Plan
 from seedbed.experiments.report_material import DESCRIBED_BYTES, Material, ordered
 from seedbed.experiments.report_parts import NONE, Section, Sheet, large, number, per_cent
@@ -14,6 +15,11 @@ from seedbed.experiments.report_sections import FAINT, MEANT, ranks
 from seedbed.experiments.results import Results, RunResult
 from seedbed.experiments.wording import listed
 
+_JUDGED_ON = {
+    "texts": "the evaluation texts",
+    "others": "the held-out parts of the datasets other than the one scored, or the two compared,",
+    "all": "the held-out parts of all datasets",
+}
 _NOT_TOLD = {"size"}  # tables of a description: the plan's facts are of all the text
 
 _FIGURES: Mapping[str, tuple[Style, Callable[[DatasetFigures], Figure]]] = {
@@ -224,6 +230,7 @@ def _again(results: Results, material: Material) -> Section:
 def methods(results: Results, plan: Plan) -> str:
     """Return what was done, as a paper says it."""
     model, pairs = plan.model, len(results.pairs)
+    seeds = sorted({dataset.seeds for dataset in results.datasets})
     shared = [facts.name for facts in plan.datasets if not facts.parts_are_disjoint]
     replicates = "Each replicate has its own weights, order and random part of the documents"
     if shared:
@@ -236,15 +243,51 @@ def methods(results: Results, plan: Plan) -> str:
         if plan.tokenizer_bytes
         else ""
     )
-    return (
-        f"Methods. On each of {len(plan.datasets)} datasets, {plan.seeds} language models of "
+    sentences = [
+        f"Methods. On each of {len(results.datasets)} datasets, "
+        f"{' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} language models of "
         f"{plan.parameters:,} parameters ({model.num_layers} layers, {model.d_model} wide, context "
         f"{model.context_length:,}) were trained on {plan.budget} each, with one {plan.tokenizer} "
-        f"tokenizer of {model.vocab_size:,} tokens{made}. {replicates}. Evaluation documents that "
-        "occur in training text (by 13-grams, or as near duplicates) were left out. Differences "
-        "in bits per byte were tested with the variance "
-        "between seeds pooled over datasets and the error of a paired bootstrap over documents, "
-        f"with Holm's correction for {pairs} pair{'s' * (pairs != 1)} at a level of "
-        f"{results.alpha:g}; equivalence by two one-sided tests within ±{plan.margin:g} bits per "
-        f"byte. Intervals are of {per_cent(results.alpha)}."
-    )
+        f"tokenizer of {model.vocab_size:,} tokens{made}.",
+        f"{replicates}.",
+        *_missing(results),
+        f"A score is the macro-average over {_JUDGED_ON[results.judged_on['mode']]} of total bits "
+        "over total bytes. Evaluation documents that occur in training text "
+        f"({MUCH:.0%} of their {RUN}-grams, or near duplicates) were left out.",
+        "Differences in bits per byte were tested with the variance between seeds pooled over "
+        "datasets and the error of a paired bootstrap over documents, with Holm's correction for "
+        f"{pairs} pair{'s' * (pairs != 1)} at a level of {results.alpha:g}; equivalence by two "
+        f"one-sided tests within ±{plan.margin:g} bits per byte.",
+        *_other_rates(results),
+        f"Intervals are of {per_cent(results.alpha)}.",
+    ]
+    return " ".join(sentences)
+
+
+def _missing(results: Results) -> list[str]:
+    """Return sentences on the runs of the plan that were not made, or failed."""
+    told: list[str] = []
+    race = results.race
+    if race:
+        left = listed([f"{n} after {seeds}" for n, seeds in race.dropped.items()] or ["none did"])
+        told.append(
+            "The datasets were raced: after each replicate but the first, those left that the "
+            f"leader was better than ({left}), each look at a level of {race.alpha_of_a_look:g} "
+            f"(Bonferroni's correction for {race.looks} look{'s' * (race.looks != 1)})."
+        )
+    failed = sum(run.state == "failed" for run in results.runs)
+    if failed:
+        told.append(f"Of {len(results.runs)} runs, {failed} failed twice and are left out.")
+    return told
+
+
+def _other_rates(results: Results) -> list[str]:
+    """Return a sentence on the checks at other learning rates."""
+    if not results.rates:
+        return []
+    rates = listed([f"{check.rate:g}" for check in results.rates])
+    seeds = min(check.seeds for check in results.rates)
+    return [
+        f"The comparison was repeated at {rates} times the learning rates, with {seeds} "
+        f"run{'s' * (seeds != 1)} of each dataset that was still compared."
+    ]

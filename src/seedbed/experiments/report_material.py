@@ -13,6 +13,7 @@ import numpy as np
 
 from seedbed.data.dataset_texts import is_prepared
 from seedbed.data.describe import Description, describe
+from seedbed.data.pieces import ReadOptions
 from seedbed.data.prepared import open_dataset
 from seedbed.experiments.plan import ExperimentDir, Job, Plan
 from seedbed.experiments.report_parts import Quote
@@ -133,7 +134,7 @@ def _describe(place: ExperimentDir, plan: Plan, names: Sequence[str]) -> Descrip
         files = [Path(aside) / f"{number}.jsonl" for number in range(len(names))]
         for folder, file in zip(folders, files, strict=True):
             _write_some(folder, file)
-        found = describe([str(file) for file in files])
+        found = describe([str(file) for file in files], options=ReadOptions(whole=True))
     named = zip(found.datasets, names, strict=True)
     return replace(found, datasets=[replace(each, name=name) for each, name in named])
 

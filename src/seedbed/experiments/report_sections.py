@@ -232,11 +232,16 @@ def _held(variants: Mapping[str, Variant]) -> str:
 def _best_rates(results: Results) -> list[str]:
     if not results.best_rates:
         return []
-    rates = results.best_rates.rates
-    other = [f"{name} at {rate:g} times" for name, rate in rates.items() if rate != 1]
+    best = results.best_rates
+    other = {name: rate for name, rate in best.rates.items() if rate != 1}
     if not other:
-        return ["No dataset does better at another of the learning rates tried."]
-    return [f"Better at another learning rate than at the planned one: {listed(other)}."]
+        return ["No dataset did better at another of the learning rates tried."]
+    fewest = min(best.replicates[name] for name in other)
+    runs = "in one run each" if fewest == 1 else f"in {fewest} runs each"
+    told = listed([f"{name} at {rate:g} times" for name, rate in other.items()])
+    return [
+        f"Better at another learning rate than at the planned one, {runs}, by luck or not: {told}."
+    ]
 
 
 def _ranks_sheet(results: Results, variants: Mapping[str, Variant]) -> Sheet:

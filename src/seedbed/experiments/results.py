@@ -72,7 +72,7 @@ class HomeAdvantage:
 
     dataset: str
     own: float
-    others: float  # mean of the other datasets there
+    others: float  # mean there of the datasets that are not at home there
     difference: float  # own - others
     low: float
     high: float
@@ -104,6 +104,7 @@ class BestRates:
     """The comparison with each dataset at the learning rates that suit it best."""
 
     rates: dict[str, float]
+    replicates: dict[str, int]  # that each dataset's choice of a rate rests on
     variant: Variant
 
 
@@ -114,7 +115,7 @@ class TaskResult:
     task: str
     dataset: str
     accuracy: float  # mean over items and seeds
-    low: float  # Wilson's interval over items, the seeds' mean taken for each
+    low: float  # Wilson's interval over the documents of items, the seeds' mean taken for each
     high: float
     chance: float
     items: int
@@ -205,13 +206,18 @@ def to_json(results: Results) -> dict[str, Any]:
     return _finite(asdict(results))
 
 
+def finite(value: float) -> float | None:
+    """Return a number, or None where JSON has none for it."""
+    return value if math.isfinite(value) else None
+
+
 def _finite(value: Any) -> Any:
     """Return the value with None for what JSON has no number for."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return finite(value) if isinstance(value, float) else value
 
 
 def _csv(results: Results) -> str:

@@ -10,7 +10,7 @@ from seedbed.errors import ConfigError, did_you_mean
 from seedbed.evaluation.task_files import holds_tasks, load_tasks, save_tasks
 from seedbed.evaluation.task_items import TASKS, Item, make_tasks
 from seedbed.experiments.config import ExperimentConfig
-from seedbed.experiments.plan import ExperimentDir, TaskSet
+from seedbed.experiments.plan import ExperimentDir, Plan, TaskSet
 
 
 def write_tasks(
@@ -45,13 +45,32 @@ def write_tasks(
 
 
 def check_tasks(config: ExperimentConfig) -> None:
-    """Raise ConfigError for a task that is neither a kind nor a folder of items."""
+    """Raise ConfigError for what is neither a kind nor a folder of items, or for two of a name."""
+    kinds = [name for name in config.tasks if name in TASKS]
+    taken = {f"{kind}.{origin}" for kind in kinds for origin in (*config.texts, *config.evals)}
     for name in config.tasks:
-        if name not in TASKS and not holds_tasks(Path(name).expanduser()):
+        if name in TASKS:
+            continue
+        if not holds_tasks(Path(name).expanduser()):
             raise ConfigError(
                 f"`tasks` has {name!r}, which is neither one of {', '.join(TASKS)} nor a folder "
                 f"of items.{did_you_mean(name, TASKS)}"
             )
+        brought = load_tasks(Path(name).expanduser()).keys()
+        if taken & brought:
+            raise ConfigError(
+                f"`tasks` has two tasks called {min(taken & brought)!r}, the second in {name}: "
+                "rename its file."
+            )
+        taken |= brought
+
+
+def task_groups(plan: Plan, folder: Path) -> dict[str, list[int]]:
+    """Return, for each task of an experiment, the group of each item: those that share text."""
+    if not plan.tasks:
+        return {}
+    tasks = load_tasks(ExperimentDir(folder).tasks)
+    return {name: [item.group for item in items] for name, items in tasks.items()}
 
 
 def _chance(items: Sequence[Item]) -> float:

@@ -108,10 +108,11 @@ class Text:
         self.documents = len(hashes)
         unique, where = np.unique(np.array(hashes, np.uint64), return_inverse=True)
         if unique.size < at_least:
+            documents = "document" if unique.size == 1 else "documents"
             raise DataError(
-                f"`{self.name}` ({', '.join(self.sources)}) has {unique.size} different documents, "
-                f"but {at_least} are the fewest to compare by. Give more text, or say with "
-                "`document_separator` where documents end."
+                f"`{self.name}` ({', '.join(self.sources)}) has {unique.size} different "
+                f"{documents}, but {at_least} are the fewest to compare by. Give more text, or say "
+                "with `document_separator` where documents end."
             )
         totals = np.bincount(where, weights=np.array(sizes, np.float64), minlength=unique.size)
         return Contents(unique, totals.astype(np.int64))
@@ -178,14 +179,16 @@ def cut_to(text: str, size: int) -> str:
     return text.encode()[:size].decode("utf-8", "ignore")
 
 
-def repeat_to(contents: Contents, size: float) -> dict[int, int]:
+def repeat_to(contents: Contents, size: float) -> dict[int, float]:
     """Return how often each document is taken so that `size` bytes come together: a mixture's part.
 
+    Of one document, the beginning is taken once more: 1.5 is all of it, and the first half again.
+
     >>> repeat_to(Contents(np.array([7, 8], np.uint64), np.array([10, 10])), 25)
-    {7: 2, 8: 1}
+    {7: 1.5, 8: 1.0}
     """
-    rounds = int(size // max(1, contents.bytes))
-    taken = dict.fromkeys(contents.hashes.tolist(), rounds) if rounds else {}
-    for key in contents.first_bytes(size - rounds * contents.bytes).hashes.tolist():
-        taken[key] = taken.get(key, 0) + 1
-    return taken
+    rounds, left = divmod(size, max(1, contents.bytes))
+    before = np.cumsum(contents.sizes) - contents.sizes
+    times = rounds + np.clip((left - before) / contents.sizes, 0, 1)
+    taken = zip(contents.hashes.tolist(), times.tolist(), strict=True)
+    return {key: often for key, often in taken if often > 0}

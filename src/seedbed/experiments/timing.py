@@ -9,6 +9,7 @@ from seedbed.data.prepared import open_dataset
 from seedbed.distributed import join_world
 from seedbed.experiments.budgets import Rate
 from seedbed.experiments.config import ExperimentConfig
+from seedbed.machine import this_machine
 from seedbed.model.config import ModelConfig, ModelSettings
 from seedbed.training.config import EvaluationSettings, SampleSettings, TrainConfig
 from seedbed.training.resolve import resolve
@@ -21,7 +22,8 @@ _HORIZON = "500 steps"  # which the batch size follows from
 def time_a_core(config: ExperimentConfig, shape: ModelConfig, data: Path, workers: int) -> Rate:
     """Return the rate of the slowest of `workers` processes of one thread, timed together.
 
-    `data` is a prepared folder to take steps on.
+    No more of them than this machine has cores: others will run elsewhere. `data` is a prepared
+    folder to take steps on.
     """
     world = join_world(config.device)
     trial = TrainConfig(
@@ -37,9 +39,10 @@ def time_a_core(config: ExperimentConfig, shape: ModelConfig, data: Path, worker
         samples=SampleSettings(tokens=0),
     )
     resolved = resolve(trial, open_dataset(data, verify=False), world)
-    with ThreadPoolExecutor(workers) as threads:
+    at_once = min(workers, this_machine().cores)
+    with ThreadPoolExecutor(at_once) as threads:
         asked = [
-            threads.submit(try_out, resolved, seconds=_SECONDS, threads=1) for _ in range(workers)
+            threads.submit(try_out, resolved, seconds=_SECONDS, threads=1) for _ in range(at_once)
         ]
         found = [one.result() for one in asked]
     slowest = max(one.step for one in found)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from seedbed.experiments.evidence import Evidence, interval
 from seedbed.experiments.lens import Comparison, Lens, compare_through
-from seedbed.experiments.results import BestRates, HomeAdvantage, RateCheck, Variant
-from seedbed.experiments.score_table import Floats, ScoreTable
+from seedbed.experiments.results import BestRates, HomeAdvantage, RateCheck, Variant, finite
+from seedbed.experiments.score_table import ScoreTable, kept_scores
 from seedbed.statistics import kendall_tau, pooled_variance
 
 
 def home_advantages(evidence: Evidence, table: ScoreTable, alpha: float) -> list[HomeAdvantage]:
-    """Return how each dataset does on its own held-out part, against the others there."""
+    """Return how each dataset does on its own held-out part, against the others there.
+
+    A mixture that has the dataset in it is at home there too, and none of the others.
+    """
     origins = {e.name: e.origin for e in evidence.plan.evals}
     draws = table.document_draws
     found: list[HomeAdvantage] = []
     for column, evaluation in enumerate(table.evals):
         name = origins[evaluation]
-        if name not in table.datasets or len(table.datasets) < 2:
+        strangers = np.array([evaluation not in evidence.own(other) for other in table.datasets])
+        if name not in table.datasets or not strangers.any():
             continue
         at = table.datasets.index(name)
-        weights = np.full(len(table.datasets), -1 / (len(table.datasets) - 1))
+        weights = strangers / -strangers.sum()
         weights[at] = 1.0
         pooled = pooled_variance([runs[:, column] for runs in table.runs])
         seeds = np.array([len(runs) for runs in table.runs])
@@ -94,28 +97,46 @@ def rate_checks(
 def best_rates(
     evidence: Evidence, base: Comparison, rates: Sequence[float], alpha: float
 ) -> BestRates:
-    """Return the comparison with each dataset at the rate at which its own score is lowest."""
-    tables = {rate: evidence.table(rate) for rate in (1.0, *rates)}
+    """Return the comparison with each dataset at the rate at which its own score is lowest.
+
+    The rate is chosen on replicates that were run at all of a dataset's rates.
+    """
     best: dict[str, float] = {}
+    replicates: dict[str, int] = {}
     for name in base.datasets:
-        scores = {
-            rate: _plain_score(table, name, base.lens)
-            for rate, table in tables.items()
-            if name in table.datasets
-        }
-        best[name] = min(scores, key=lambda rate: scores[rate])
+        scores = _scores_by_rate(evidence, name, (1.0, *rates), base.lens.sets_of(name))
+        means = {rate: float(np.mean(own)) for rate, own in scores.items()}
+        best[name] = min(means, key=lambda rate: means[rate])
+        replicates[name] = len(scores[1.0])
     runs = {name: evidence.runs(rate)[name] for name, rate in best.items()}
-    chosen = ScoreTable.of(runs, evidence.evals, evidence.kept)
+    planned = {name: own for name, own in evidence.runs().items() if best[name] != 1}
     other = compare_through(
-        base.lens, chosen, alpha=alpha, margin=evidence.plan.margin, also=tables[1.0]
+        base.lens,
+        ScoreTable.of(runs, evidence.evals, evidence.kept),
+        alpha=alpha,
+        margin=evidence.plan.margin,
+        also=ScoreTable.of(planned, evidence.evals, evidence.kept) if planned else None,
     )
-    return BestRates(best, _variant(other, base))
+    return BestRates(best, replicates, _variant(other, base))
 
 
-def _plain_score(table: ScoreTable, dataset: str, lens: Lens) -> float:
-    """Return the mean over the sets that count for a dataset."""
-    row: Floats = table.means[table.datasets.index(dataset)]
-    return float(np.mean([row[table.evals.index(name)] for name in lens.sets_of(dataset)]))
+def _scores_by_rate(
+    evidence: Evidence, dataset: str, rates: Sequence[float], sets: Sequence[str]
+) -> dict[float, list[float]]:
+    """Return a dataset's scores at each rate, of the replicates that all rates have.
+
+    Those at the planned rate alone, where there is no such replicate.
+    """
+    scores: dict[float, dict[int, float]] = {}
+    for job in evidence.plan.jobs:
+        if job.dataset == dataset and job.rate in rates and job.name in evidence.scores:
+            texts = kept_scores(evidence.scores[job.name], sets, evidence.kept)
+            mean = float(np.mean([text.bits_per_byte for text in texts.values()]))
+            scores.setdefault(job.rate, {})[job.replicate] = mean
+    shared = set.intersection(*(set(own) for own in scores.values()))
+    if not shared:
+        return {1.0: list(scores[1.0].values())}
+    return {rate: [own[number] for number in sorted(shared)] for rate, own in scores.items()}
 
 
 def _variant(other: Comparison, base: Comparison) -> Variant:
@@ -127,7 +148,7 @@ def _variant(other: Comparison, base: Comparison) -> Variant:
     return Variant(
         ranking=other.ranking,
         scores=scores,
-        tau=_number(kendall_tau(list(scores.values()), [mains[name] for name in scores])),
+        tau=finite(kendall_tau(list(scores.values()), [mains[name] for name in scores])),
         differences=[
             {
                 "a": pair.a,
@@ -143,7 +164,3 @@ def _variant(other: Comparison, base: Comparison) -> Variant:
         flips=[[p.a, p.b] for p, won in compared if won and p.winner and p.winner != won],
         undecided=[[p.a, p.b] for p, won in compared if won and not p.winner],
     )
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from seedbed.errors import DataError
+from seedbed.evaluation.tasks import clustered_interval
 from seedbed.experiments.evidence import Evidence, interval
 from seedbed.experiments.jobs import JobScores
 from seedbed.experiments.lens import Comparison, compare_through
 from seedbed.experiments.next_runs import next_run, wanting
-from seedbed.experiments.plan import Job, Plan
+from seedbed.experiments.plan import FEWEST_KEPT, Job, Plan
 from seedbed.experiments.results import (
     Cell,
     DatasetResult,
@@ -39,7 +40,6 @@ from seedbed.statistics import (
     rank_intervals,
     ratio_standard_error,
     top_set,
-    wilson_interval,
 )
 
 _MEASURED = {"seconds_per_job", "workers", "minutes_expected"}  # in a plan: told in timings.json
@@ -50,16 +50,18 @@ def judge(
     scores: Mapping[str, JobScores],
     *,
     contaminated: Mapping[str, Flags] | None = None,
+    groups: Mapping[str, Sequence[int]] | None = None,
     failed: Mapping[str, str] | None = None,
     race: RaceResult | None = None,
 ) -> Results:
     """Return what the scores say.
 
     `contaminated` has, for each evaluation set, the documents that some training text has, which
-    are left out; `failed` what failed runs said. A race's verdict is held to the level of one of
-    its looks.
+    are left out; `groups`, for each task, the document that each item was made of, where items are
+    not each of their own; `failed` what failed runs said. A race's verdict is held to the level of
+    one of its looks.
 
-    Raises DataError where no run has finished, or no document is left to judge by.
+    Raises DataError where no run has finished, or too few documents are left to judge by.
     """
     evidence = _evidence(plan, scores, contaminated or {})
     table = evidence.table()
@@ -93,7 +95,7 @@ def judge(
         best_rates=(
             best_rates(evidence, base, [check.rate for check in rates], alpha) if rates else None
         ),
-        tasks=_tasks(evidence, alpha),
+        tasks=_tasks(evidence, groups or {}, alpha),
         race=race,
         runs=runs,
         plan=plan.model_dump(mode="json", exclude=_MEASURED),
@@ -111,7 +113,8 @@ def _evidence(
         raise DataError("No run of the experiment has finished: there is nothing to compare.")
     if not evidence.evals:
         raise DataError(
-            "Every evaluation document occurs in a training text: give other --eval texts."
+            f"No evaluation text has {FEWEST_KEPT} documents that occur in no training text, the "
+            "fewest to judge by: give other, or more, --eval text."
         )
     return evidence
 
@@ -217,16 +220,20 @@ def _matrix(table: ScoreTable, alpha: float) -> dict[str, dict[str, Cell]]:
     return matrix
 
 
-def _tasks(evidence: Evidence, alpha: float) -> list[TaskResult]:
+def _tasks(
+    evidence: Evidence, groups: Mapping[str, Sequence[int]], alpha: float
+) -> list[TaskResult]:
     """Return how right each dataset's models are in each task.
 
-    The interval is that of the choice of items. A seed's luck is in the mean alone.
+    The interval is that of the choice of documents that items are made of. A seed's luck is in the
+    mean alone.
     """
     results: list[TaskResult] = []
     for task in evidence.plan.tasks:
         for name, runs in evidence.runs().items():
             right = np.mean([run.tasks[task.name] for run in runs], axis=0)  # (items,)
-            low, high = wilson_interval(round(float(right.sum())), len(right), alpha=alpha)
+            alike = groups.get(task.name, range(len(right)))
+            low, high = clustered_interval(right, alike, alpha=alpha)
             accuracy = float(right.mean())
             results.append(
                 TaskResult(

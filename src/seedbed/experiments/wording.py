@@ -123,7 +123,7 @@ def warnings_of(
     return [
         *_about_runs(base, plan, runs),
         *_about_scatter(base),
-        *_about_texts(base, plan, contaminated),
+        *_about_texts(base, contaminated),
         *_about_race(race),
     ]
 
@@ -160,14 +160,9 @@ def _about_scatter(base: Comparison) -> list[str]:
     ]
 
 
-def _about_texts(base: Comparison, plan: Plan, contaminated: Variant | None) -> list[str]:
+def _about_texts(base: Comparison, contaminated: Variant | None) -> list[str]:
     """Return warnings of what the verdict was judged on."""
     warnings: list[str] = []
-    left_out = [e.name for e in plan.evals if e.dropped and e.dropped == e.documents]
-    if left_out:
-        warnings.append(
-            f"All documents of {listed(left_out)} occur in training text: it was not judged on."
-        )
     if base.lens.mode == "all" and len(base.datasets) > 1:
         warnings.append(
             "The datasets are judged on their own held-out parts too: see the home advantage. "
@@ -264,7 +259,8 @@ def plan_in_words(plan: Plan) -> list[str]:
     if plan.minimum_detectable_difference is not None:
         lines.append(
             f"a difference of {plan.minimum_detectable_difference:.3f} bits per byte would be "
-            f"found four times in five, if seeds scatter by {plan.seed_sd:g}"
+            f"found four times in five, if seeds scatter by {plan.seed_sd:g}; where evaluation "
+            "documents are few, it is more"
         )
     return [*lines, *(f"warning: {warning}" for warning in plan.warnings)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,8 +12,12 @@ from torch import Tensor
 from seedbed.errors import ConfigError
 from seedbed.generation.sampling import SamplingSettings, next_tokens
 from seedbed.model.attention import KVCache
+from seedbed.model.config import ModelConfig
 from seedbed.model.transformer import Transformer
 from seedbed.tokenizers.base import StreamDecoder, Tokenizer
+
+_MOST_ROWS = 32  # written at a time
+_MOST_CACHE_BYTES = 500e6  # of their keys and values, where they fill the context
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def _draw(
         seen[number, torch.tensor(row.ids, device=device)] = True
     penalised = settings.repetition_penalty != 1.0
     barrier = _barrier(model, tokenizer, device)
-    cache, logits = _read(model, rows)
+    cache, logits = _read(model, rows, max_new_tokens)
     for _ in range(max_new_tokens):
         ids = next_tokens(logits + barrier, settings, generator, seen)
         if penalised:
@@ -105,7 +109,7 @@ def _draw(
         else:
             for row in rows:
                 row.make_room(model.config.context_length)
-            cache, logits = _read(model, rows)
+            cache, logits = _read(model, rows, max_new_tokens)
 
 
 def _begin(prompt: list[int], model: Transformer, tokenizer: Tokenizer) -> _Row:
@@ -128,8 +132,11 @@ def _barrier(model: Transformer, tokenizer: Tokenizer, device: torch.device) -> 
     return barrier.to(device)
 
 
-def _read(model: Transformer, rows: Sequence[_Row]) -> tuple[KVCache, Tensor]:
-    """Return a cache that holds what rows see of their texts, and the logits (batch, vocab)."""
+def _read(model: Transformer, rows: Sequence[_Row], max_new_tokens: int) -> tuple[KVCache, Tensor]:
+    """Return a cache that holds what rows see of their texts, and the logits (batch, vocab).
+
+    It has room for `max_new_tokens` more, unless the context has not.
+    """
     seen = [row.ids[row.start :] for row in rows]
     device = next(model.parameters()).device
     longest = max(map(len, seen))
@@ -138,6 +145,7 @@ def _read(model: Transformer, rows: Sequence[_Row]) -> tuple[KVCache, Tensor]:
     cache = KVCache(
         model.config,
         len(rows),
+        capacity=min(model.config.context_length, longest + max_new_tokens),
         padding=padding if bool(padding.any()) else None,
         device=device,
         dtype=model.compute_dtype,
@@ -203,6 +211,47 @@ def gather(tokens: Iterable[GeneratedToken], rows: int) -> list[Continuation]:
     ]
 
 
+def write(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int = 200,
+    sampling: SamplingSettings | None = None,
+    seed: int = 0,
+    stop: Sequence[str] = (),
+    progress: Callable[[int, int], object] = lambda done, total: None,  # noqa: ARG005
+) -> list[Continuation]:
+    """Return what `stream` adds to each prompt (token ids), some prompts at a time.
+
+    The first of them are drawn with `seed`, the next with the seed after it. `progress` gets (texts
+    written, in all).
+    """
+    rows = rows_at_a_time(model.config)
+    written: list[Continuation] = []
+    for start in range(0, len(prompts), rows):
+        progress(start, len(prompts))
+        some = prompts[start : start + rows]
+        tokens = stream(
+            model,
+            tokenizer,
+            some,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            seed=seed + start // rows,
+            stop=stop,
+        )
+        written += gather(tokens, len(some))
+    progress(len(prompts), len(prompts))
+    return written
+
+
+def rows_at_a_time(config: ModelConfig) -> int:
+    """Return how many texts the cache has room for: the same on every machine."""
+    numbers = 2 * config.num_layers * config.num_kv_heads * config.head_dim * config.context_length
+    return max(1, min(_MOST_ROWS, int(_MOST_CACHE_BYTES / (4 * numbers))))
+
+
 @dataclass(frozen=True)
 class Generation:
     """A finished text."""
@@ -223,15 +272,16 @@ def generate(
     sampling: SamplingSettings | None = None,
     seed: int = 0,
     stop: Sequence[str] = (),
+    progress: Callable[[int, int], object] = lambda done, total: None,  # noqa: ARG005
 ) -> list[Generation]:
-    """Return `samples` continuations of each prompt, all computed together.
+    """Return `samples` continuations of each prompt; `write` says how they are drawn.
 
     Raises ConfigError when there is nothing to do.
     """
     if samples < 1:
         raise ConfigError(f"`samples` is {samples} but must be 1 or more.")
     texts = [prompt for prompt in prompts for _ in range(samples)]
-    tokens = stream(
+    written = write(
         model,
         tokenizer,
         [prompt_ids(tokenizer, text) for text in texts],
@@ -239,8 +289,8 @@ def generate(
         sampling=sampling,
         seed=seed,
         stop=stop,
+        progress=progress,
     )
-    written = gather(tokens, len(texts))
     return [Generation(prompt, *own) for prompt, own in zip(texts, written, strict=True)]
 
 

@@ -12,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seedbed.model.config import LONGEST_WRITTEN_OUT, ModelConfig
+from seedbed.model.config import LONGEST_WRITTEN_OUT, QUERIES_AT_ONCE, ModelConfig
 from seedbed.model.layers import HeadNorm, Linear, RMSNorm, join
 
 
 class KVCache:
-    """Keys and values of all positions seen, in buffers of a fixed size.
+    """Keys and values of all positions seen, in buffers of a fixed size: `capacity` positions.
 
-    Rows of unequal length are padded on the left; `padding` (batch,) counts the pads of each row.
+    By default as many as the model's context. Rows of unequal length are padded on the left;
+    `padding` (batch,) counts the pads of each row.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class KVCache:
         config: ModelConfig,
         batch_size: int,
         *,
+        capacity: int | None = None,
         padding: Tensor | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        shape = (batch_size, config.num_kv_heads, config.context_length, config.head_dim)
+        positions = config.context_length if capacity is None else capacity
+        shape = (batch_size, config.num_kv_heads, positions, config.head_dim)
         self.keys = [
             torch.empty(shape, device=device, dtype=dtype) for _ in range(config.num_layers)
         ]
@@ -195,18 +198,32 @@ def fused_attention(
 def plain_attention(
     q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, causal: bool, dropout: float
 ) -> Tensor:
-    """Return the same as `fused_attention`, step by step."""
-    batch, heads, time, head_dim = q.shape
-    groups = heads // k.shape[1]
+    """Return the same as `fused_attention`, step by step.
+
+    Queries go by blocks, each with the keys before its end: what no query may see is not computed.
+    """
+    groups = q.shape[1] // k.shape[1]
     if groups > 1:
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-    keys = k.shape[2]
-    if causal:
-        mask = torch.ones(time, keys, dtype=torch.bool, device=q.device).tril()
+    if not causal:
+        return _attend(q, k, v, mask, dropout)
+    blocks: list[Tensor] = []
+    for start in range(0, q.shape[2], QUERIES_AT_ONCE):
+        own = q[:, :, start : start + QUERIES_AT_ONCE]
+        end = start + own.shape[2]
+        triangle = torch.ones(own.shape[2], end, dtype=torch.bool, device=q.device).tril(start)
+        blocks.append(_attend(own, k[:, :, :end], v[:, :, :end], triangle, dropout))
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Return softmax(q k^T / sqrt(head_dim)) v; `mask` is (queries, keys), or (batch, 1) before."""
+    batch, heads, time, head_dim = q.shape
     bias = q.new_zeros(1)  # then minus infinity where a query may not look
     if mask is not None:
         bias = q.new_zeros(mask.shape).masked_fill(~mask, float("-inf"))
-        bias = bias.expand(batch, heads, time, keys).flatten(0, 1) if mask.ndim == 4 else bias
+        shape = (batch, heads, time, k.shape[2])
+        bias = bias.expand(shape).flatten(0, 1) if mask.ndim == 4 else bias
     scores = torch.baddbmm(bias, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=1 / math.sqrt(head_dim))
     weights = F.dropout(scores.softmax(-1), dropout)
     return (weights @ v.flatten(0, 1)).view(batch, heads, time, head_dim)

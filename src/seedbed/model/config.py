@@ -18,6 +18,7 @@ from seedbed.config import Settings, build, merge
 from seedbed.errors import ConfigError
 
 LONGEST_WRITTEN_OUT = 1024  # positions, where attention keeps a weight for each pair of them
+QUERIES_AT_ONCE = 128  # of attention written out: each block of them sees the keys before its end
 StockClass = Literal["qwen3", "llama", "arcee", "gpt2"]
 
 

@@ -12,12 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from seedbed.checkpoints import Checkpoint
 from seedbed.config import build
-from seedbed.errors import CheckpointError, ConfigError, DataError
+from seedbed.errors import ConfigError, DataError
 from seedbed.files import write_text
 from seedbed.generation.engine import GeneratedToken, stream
 from seedbed.generation.sampling import SamplingSettings
 from seedbed.tokenizers.base import Tokenizer, bytes_before_text
-from seedbed.tokenizers.chat_template import answer_prompt
+from seedbed.tokenizers.chat_template import answer_prompt, check_turns
 from seedbed.tokenizers.conversation import Message
 from seedbed.tokenizers.utf8 import encode_utf8
 
@@ -61,12 +61,8 @@ class Chat:
         max_new_tokens: int = 200,
         seed: int = 0,
     ) -> None:
-        special, num_rows = checkpoint.tokenizer.special, checkpoint.model.config.vocab_size
-        if max(special.user, special.assistant, special.system) >= num_rows:
-            raise CheckpointError(
-                f"{checkpoint.path} has {num_rows:,} tokens and none for the turns of a "
-                "conversation. `seedbed finetune` gives it these."
-            )
+        num_rows = checkpoint.model.config.vocab_size
+        check_turns(checkpoint.tokenizer, num_rows, of=checkpoint.path)
         if max_new_tokens < 1:
             raise ConfigError(f"`max_new_tokens` is {max_new_tokens} but must be 1 or more.")
         self.checkpoint = checkpoint

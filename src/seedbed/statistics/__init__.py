@@ -2,12 +2,10 @@
 
 from seedbed.statistics.distributions import (
     f_survival,
-    student_t_cdf,
     student_t_quantile,
     student_t_survival,
 )
 from seedbed.statistics.estimates import (
-    bootstrap_interval,
     bootstrap_ratios,
     jackknife_standard_error,
     kendall_tau,
@@ -40,7 +38,6 @@ __all__ = [
     "ratio_standard_error",
     "jackknife_standard_error",
     "bootstrap_ratios",
-    "bootstrap_interval",
     "wilson_interval",
     "kendall_tau",
     # which of two is better
@@ -66,7 +63,6 @@ __all__ = [
     "seeds_to_resolve",
     "text_to_resolve",
     # the distributions behind them
-    "student_t_cdf",
     "student_t_survival",
     "student_t_quantile",
     "f_survival",

@@ -30,15 +30,6 @@ def student_t_survival(t: float, nu: float) -> float:
     return _incomplete_beta(nu / 2, 0.5, 1 / (1 + square), 1 / (1 + 1 / square)) / 2
 
 
-def student_t_cdf(t: float, nu: float) -> float:
-    """Return P(T <= t).
-
-    >>> round(student_t_cdf(1.0, 2), 12)  # 1/2 + t / (2 sqrt(2 + t^2))
-    0.788675134595
-    """
-    return student_t_survival(-t, nu)
-
-
 @lru_cache(maxsize=1024)
 def student_t_quantile(p: float, nu: float) -> float:
     """Return the t with P(T <= t) = p, by Newton's method kept within a bracket.

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from seedbed.errors import CheckpointError
 from seedbed.tokenizers.base import Tokenizer
 from seedbed.tokenizers.conversation import Message
 
@@ -43,6 +44,16 @@ class Rendered:
 
     ids: list[int]
     trained: list[bool]
+
+
+def check_turns(tokenizer: Tokenizer, num_rows: int, *, of: object = "The model") -> None:
+    """Raise CheckpointError unless a model of `num_rows` tokens has those of a conversation."""
+    special = tokenizer.special
+    if max(special.user, special.assistant, special.system) >= num_rows:
+        raise CheckpointError(
+            f"{of} has {num_rows:,} tokens and none for the turns of a conversation. "
+            "`seedbed finetune` gives it these."
+        )
 
 
 def render(tokenizer: Tokenizer, messages: Sequence[Message]) -> Rendered:

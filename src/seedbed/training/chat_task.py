@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from seedbed.checkpoints import load_checkpoint
 from seedbed.data.batches import Batch, WindowSampler
@@ -16,6 +19,7 @@ from seedbed.data.prepared import PreparedDataset, open_dataset
 from seedbed.data.token_shards import TokenShards
 from seedbed.distributed import World
 from seedbed.errors import ConfigError
+from seedbed.evaluation.bits_per_byte import tokens_at_a_time
 from seedbed.evaluation.chat import score_conversations
 from seedbed.evaluation.evaluate import choose_documents
 from seedbed.generation.engine import gather, stream
@@ -23,15 +27,20 @@ from seedbed.model.transformer import Transformer
 from seedbed.tokenizers.base import Tokenizer, bytes_before_text
 from seedbed.tokenizers.chat_template import Rendered, answer_prompt, transcript
 from seedbed.tokenizers.conversation import Message
-from seedbed.training.config import TrainConfig
+from seedbed.training.config import FinetuneSettings, TrainConfig
 from seedbed.training.job import Scores, Task
-from seedbed.training.preferences import PairSampler, make_pair_loss, score_pairs
+from seedbed.training.preferences import (
+    PairBatch,
+    PairSampler,
+    log_probs_of,
+    make_pair_loss,
+    score_pairs,
+)
 from seedbed.training.resolve import rows_replayed
 from seedbed.training.step import make_loss
 from seedbed.training.text_task import batch_function, token_lengths
 
 PROMPTS = 4  # that are answered at each evaluation
-_PAIRS_AT_A_TIME = 8  # of an evaluation
 
 
 def chat_task(
@@ -42,8 +51,9 @@ def chat_task(
     Raises ConfigError for text to mix in that another tokenizer encoded.
     """
     assert config.finetune is not None
-    make = _pairs_task if config.finetune.method == "dpo" else _conversations_task
-    return make(config, model, dataset, world)
+    if config.finetune.method == "dpo":
+        return _pairs_task(config, config.finetune, model, dataset, world)
+    return _conversations_task(config, model, dataset, world)
 
 
 def _conversations_task(
@@ -51,9 +61,10 @@ def _conversations_task(
 ) -> Task:
     window = config.window_in(model.config)
     chats = ChatSampler(dataset.train, window, config.seed)
-    replayed = rows_replayed(config)
-    texts = _replay_sampler(config, dataset, window) if replayed else None
-    sampler = MixedSampler(chats, texts, config.batch_size or 1, replayed) if texts else chats
+    sampler = chats
+    if config.finetune and config.finetune.replay:
+        texts = _replay_sampler(config, config.finetune.replay, dataset, window)
+        sampler = MixedSampler(chats, texts, config.batch_size or 1, rows_replayed(config))
     return Task(
         loss_sum=make_loss(model),
         micro_batches=batch_function(sampler, config, world),
@@ -62,10 +73,10 @@ def _conversations_task(
     )
 
 
-def _replay_sampler(config: TrainConfig, dataset: PreparedDataset, window: int) -> WindowSampler:
-    assert config.finetune is not None
-    assert config.finetune.replay is not None
-    texts = open_dataset(config.finetune.replay)
+def _replay_sampler(
+    config: TrainConfig, folder: Path, dataset: PreparedDataset, window: int
+) -> WindowSampler:
+    texts = open_dataset(folder)
     if texts.tokenizer.fingerprint() != dataset.tokenizer.fingerprint():
         raise ConfigError(
             f"`replay` is {texts.folder}, which was prepared with another tokenizer than the model "
@@ -188,44 +199,53 @@ def _first_question(shards: TokenShards, number: int) -> list[int]:
 
 
 def _pairs_task(
-    config: TrainConfig, model: Transformer, dataset: PreparedDataset, world: World
+    config: TrainConfig,
+    settings: FinetuneSettings,
+    model: Transformer,
+    dataset: PreparedDataset,
+    world: World,
 ) -> Task:
     """Return what learning from pairs is; the model that training began from is the reference."""
-    assert config.finetune is not None
     assert config.from_checkpoint is not None
     reference = load_checkpoint(config.from_checkpoint, world.device).model.requires_grad_(False)
     reference.compute_dtype = model.compute_dtype
-    sampler = PairSampler(dataset.train, config.seed, reference)
+    sampler = PairSampler(dataset.train, config.seed)
     return Task(
-        loss_sum=make_pair_loss(model, config.finetune.beta),
+        loss_sum=make_pair_loss(model, reference, settings.beta),
         micro_batches=batch_function(sampler, config, world),
-        evaluate=_evaluate_pairs_function(config, model, reference, dataset),
+        evaluate=_evaluate_pairs_function(config, settings.beta, model, reference, dataset),
         sample=_answer_function(config, model, dataset) if world.on_main else lambda _=1.0: [],
     )
 
 
 def _evaluate_pairs_function(
-    config: TrainConfig, model: Transformer, reference: Transformer, dataset: PreparedDataset
+    config: TrainConfig,
+    beta: float,
+    model: Transformer,
+    reference: Transformer,
+    dataset: PreparedDataset,
 ) -> Callable[..., Mapping[str, Scores]]:
     """Return the function that scores a part of the pairs of the splits watched."""
-    assert config.finetune is not None
-    beta, lengths = config.finetune.beta, token_lengths(dataset.tokenizer)
-    before = bytes_before_text(dataset.tokenizer)
-    samplers = {
-        name: PairSampler(shards, config.seed, reference)
-        for name, shards in _watched(config, dataset).items()
-    }
+    lengths, before = token_lengths(dataset.tokenizer), bytes_before_text(dataset.tokenizer)
+    splits = _watched(config, dataset)
+
+    @cache
+    def watched(name: str, share: float) -> tuple[list[PairBatch], Tensor]:
+        """Return the pairs of a split that are scored, and what the reference makes of them."""
+        sampler = PairSampler(splits[name], config.seed)
+        wanted = math.ceil(share * config.evaluation.tokens / sampler.width)
+        count = min(wanted, sampler.pairs_per_epoch)
+        together = tokens_at_a_time(model.config.vocab_size, sampler.width) // sampler.width
+        firsts = range(0, count, together)
+        batches = [sampler.batch(first, min(together, count - first)) for first in firsts]
+        return batches, log_probs_of(reference, batches)
 
     def evaluate(share: float = 1.0) -> Mapping[str, Scores]:
         scores: dict[str, Scores] = {}
-        for name, sampler in samplers.items():
-            wanted = math.ceil(share * config.evaluation.tokens / sampler.width)
-            count = min(wanted, sampler.pairs_per_epoch)
-            batches = [
-                sampler.batch(first, min(_PAIRS_AT_A_TIME, count - first))
-                for first in range(0, count, _PAIRS_AT_A_TIME)
-            ]
-            scores[name] = score_pairs(model, batches, lengths, beta=beta, bytes_before=before)
+        for name in splits:
+            batches, said = watched(name, share)
+            own = log_probs_of(model, batches)
+            scores[name] = score_pairs(own, said, batches, lengths, beta=beta, bytes_before=before)
         return scores
 
     return evaluate

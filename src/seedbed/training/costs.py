@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from seedbed.evaluation.bits_per_byte import tokens_at_a_time
 from seedbed.model.config import LONGEST_WRITTEN_OUT, ModelConfig
-from seedbed.training.config import TrainConfig
+from seedbed.training.config import LoraSettings, TrainConfig
 
 _PROCESS = 360e6  # bytes of a process that has imported torch, before any tensor
 _COMPILER = 100e6  # that torch.compile adds to it
-_EVALUATED_LOGITS = 100e6  # bytes of the logits of a batch of an evaluation, in float32
-_EVALUATED_TOKENS = 8192  # of such a batch at most
 
 
 @dataclass(frozen=True)
@@ -39,32 +38,59 @@ class MemoryEstimate:
         return f"about {self.total / 1e9:.2f} GB ({shown} MB)"
 
 
-def estimate_memory(shape: ModelConfig, config: TrainConfig) -> MemoryEstimate:
+def estimate_memory(
+    shape: ModelConfig, config: TrainConfig, *, row: int | None = None, new_rows: bool = False
+) -> MemoryEstimate:
     """Return the peak memory of a training step of a resolved config.
 
     Counts what autograd keeps of each part of a block, and the logits with their gradients. An
-    evaluation reuses what steps have freed, of which about a half is in large enough pieces.
+    evaluation reuses what steps have freed, of which about a half is in large enough pieces. `row`
+    is how many tokens a row has, where that is not the window; `new_rows` is whether fine-tuning
+    began with new tokens, which LoRA learns too.
     """
-    counts = shape.parameters
+    counts, finetune = shape.parameters, config.finetune
+    lora = finetune.lora if finetune else None
+    blocks, others = trained_parameters(shape, lora, new_rows=new_rows)
     muon = config.optimizer.kind == "muon"
-    matrices = counts.blocks if muon else 0
     half = config.precision in ("bf16", "fp16")
-    tokens = (config.micro_batch_size or 1) * config.window_in(shape)
+    row = row or config.window_in(shape)
+    tokens = (config.micro_batch_size or 1) * row
+    of_reference = counts.total if finetune and finetune.method == "dpo" else 0
     # Muon stacks matrices of one shape: the input layers of the MLPs are the largest group.
     stacked = shape.num_layers * shape.d_model * shape.d_ff * (2 if shape.mlp == "swiglu" else 1)
-    of_blocks = _blocks_bytes(shape, half, config.window_in(shape), config.device)
+    stacked = min(stacked, blocks)
+    of_blocks = blocks_bytes(shape, half, row, config.device)
     activations = 1.1 * tokens * (_logits_bytes(shape, half) + of_blocks)
+    weights = counts.total + (blocks if lora else 0) + of_reference
     return MemoryEstimate(
-        weights=4.0 * counts.total + (2.0 * (counts.blocks + counts.head) if half else 0),
-        gradients=4.0 * counts.total,
-        optimizer=8.0 * counts.total - 4.0 * matrices + (10.0 * stacked if muon else 0),
+        weights=4.0 * weights + (2.0 * (counts.blocks + counts.head) if half else 0),
+        gradients=4.0 * (blocks + others),
+        optimizer=4.0 * ((1 if muon else 2) * blocks + 2 * others)
+        + (10.0 * stacked if muon else 0),
         activations=activations,
-        evaluation=max(0.0, _evaluation_bytes(shape, half) - activations / 2),
+        evaluation=max(0.0, _evaluation_bytes(shape, half, row) - activations / 2),
         process=_PROCESS + (_COMPILER if config.compile == "on" else 0.0),
     )
 
 
-def _blocks_bytes(shape: ModelConfig, half: bool, window: int, device: str) -> float:
+def trained_parameters(
+    shape: ModelConfig, lora: LoraSettings | None, *, new_rows: bool = False
+) -> tuple[int, int]:
+    """Return how many parameters are trained: inside the blocks, and outside them."""
+    counts = shape.parameters
+    if lora is None:
+        return counts.blocks, counts.total - counts.blocks
+    queries, keys = (n * shape.head_dim for n in (shape.num_heads, shape.num_kv_heads))
+    widths = {"query": queries, "key": keys, "value": keys, "output": queries}
+    widths |= dict.fromkeys(("gate", "up", "down"), shape.d_ff)
+    if shape.mlp != "swiglu":
+        del widths["gate"]
+    both_sides = sum(shape.d_model + widths[target] for target in lora.targets or widths)
+    outside = counts.embedding + counts.head if new_rows else 0
+    return shape.num_layers * lora.rank * both_sides, outside
+
+
+def blocks_bytes(shape: ModelConfig, half: bool, window: int, device: str) -> float:
     """Return what autograd keeps for a token inside the blocks."""
     heads = shape.num_heads * shape.head_dim
     mlp = {"swiglu": 4, "gelu": 2, "relu2": 3}[shape.mlp] * shape.d_ff
@@ -86,10 +112,10 @@ def _score_bytes(shape: ModelConfig, half: bool) -> int:
     return (2 if half else 4) * (3 if shape.dropout else 1)
 
 
-def _evaluation_bytes(shape: ModelConfig, half: bool) -> float:
+def _evaluation_bytes(shape: ModelConfig, half: bool, row: int) -> float:
     """Return what the logits of a batch of an evaluation and their softmax take."""
-    most = max(shape.context_length, int(_EVALUATED_LOGITS / (4 * shape.vocab_size)))
-    return min(most, _EVALUATED_TOKENS) * shape.vocab_size * (2 * 4 + (2 if half else 0))
+    tokens = tokens_at_a_time(shape.vocab_size, row)
+    return tokens * shape.vocab_size * (2 * 4 + (2 if half else 0))
 
 
 def _logits_bytes(shape: ModelConfig, half: bool) -> float:

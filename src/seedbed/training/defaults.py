@@ -6,13 +6,10 @@ They were tuned on small text and small machines; docs/experiments.md says how.
 from __future__ import annotations
 
 import math
-import shutil
-import sysconfig
-from pathlib import Path
 
 import torch
 
-from seedbed.machine import Machine
+from seedbed.machine import Machine, can_compile
 from seedbed.training.config import FinetuneSettings, OptimizerSettings
 
 TOKENS_PER_STEP = 2048  # where the horizon is in steps
@@ -26,6 +23,7 @@ SHARES_OF_RATES = {"sft": 0.5, "dpo": 0.05}  # that fine-tuning takes; dpo, LoRA
 SHARE_OF_EVALUATIONS = 0.1  # of the training's computing
 START_SECONDS = 3.0  # of a run, before its first step
 OVERHEAD_FLOPS = 1.5e6  # what a processor could compute while it does the rest of a token
+LOGITS_AT_A_TIME, KEPT_AT_A_TIME = 100e6, 3e9  # bytes, on a processor
 COMPILE_SECONDS = 200.0  # a shorter run ends before compiling has paid
 
 
@@ -121,13 +119,14 @@ def evaluations_for(train_tokens: float, evaluated_tokens: int) -> int:
     return max(1, int(3 * SHARE_OF_EVALUATIONS * train_tokens / max(1, evaluated_tokens)))
 
 
-def micro_batch_for(rows: int, context_length: int, vocab_size: int, device: torch.device) -> int:
+def micro_batch_for(rows: int, *, logits: float, kept: float, device: torch.device) -> int:
     """Return how many of `rows` sequences to compute at a time: a divisor of `rows`.
 
-    On a processor as many as keep the logits near a hundred megabytes; a GPU takes 16 times that.
+    `logits` and `kept` are bytes of a row: of its logits, and of what its blocks keep for going
+    back. On a processor 100 MB and 3 GB of them at most; a GPU takes 16 times that.
     """
-    budget = 100e6 * (16 if device.type == "cuda" else 1)
-    most = max(1, int(budget / (4 * context_length * vocab_size)))
+    share = max(logits / LOGITS_AT_A_TIME, kept / KEPT_AT_A_TIME)
+    most = max(1, int((16 if device.type == "cuda" else 1) / share))
     return max(n for n in range(1, rows + 1) if rows % n == 0 and n <= most)
 
 
@@ -136,14 +135,6 @@ def compile_pays(asked: str, seconds: float, device: torch.device) -> bool:
     if asked != "auto":
         return asked == "on"
     return seconds >= COMPILE_SECONDS and can_compile(device)
-
-
-def can_compile(device: torch.device) -> bool:
-    """Return whether torch.compile has what it needs: on a processor, a compiler and Python.h."""
-    if device.type == "cpu":
-        has_headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()
-        return has_headers and any(map(shutil.which, ("c++", "g++", "clang++")))
-    return device.type == "cuda"
 
 
 def nominal_rate(machine: Machine, device: torch.device, flops_per_token: float) -> float:

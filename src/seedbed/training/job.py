@@ -102,6 +102,7 @@ class Job:
     peak_flops: float  # measured, of this rank's device
     state: TrainState = field(default_factory=TrainState)
     initialise: Callable[[], None] = lambda: None  # weights as they were before step 1
+    deadline: float | None = None  # of perf_counter, where the steps were made of minutes just now
     data_seconds: float = 0.0  # that steps since the last record waited for their batches
 
     def batches(self) -> list[Batch]:

@@ -27,6 +27,7 @@ from seedbed.errors import ConfigError
 from seedbed.files import append_json_line, write_text
 from seedbed.progress import Progress
 from seedbed.runs import timestamp
+from seedbed.training.config import Horizon
 from seedbed.training.job import Job, RunResult, Scores, TrainState
 from seedbed.training.lora import adapter_state, load_adapter
 from seedbed.training.schedules import multiplier
@@ -35,6 +36,7 @@ from seedbed.training.stopping import Stop
 
 BAD_STEPS_IN_A_ROW = 5  # then back to the last checkpoint, with half the learning rate
 ROLLBACKS = 3  # then stop
+SHARE_OF_MINUTES = 0.95  # of what is left of them, that is planned for: they are a ceiling
 
 
 class DivergedError(Exception):
@@ -74,6 +76,8 @@ def run_training(job: Job, stop: Stop, progress: Progress) -> RunResult:
         is_best = state.best_step == state.step
         if last or is_best or (calm and _every(config.checkpoint.every, state.step)):
             save(job, folder)
+            if not last and job.deadline is not None:
+                keep_to_minutes(job, job.deadline - time.perf_counter(), progress)
     return _result(job)
 
 
@@ -141,6 +145,27 @@ def halve_micro_batch(job: Job, progress: Progress) -> None:
         f"no memory for {before} sequences at a time: going on with {fewer}, "
         f"still {job.config.batch_size} in a step"
     )
+
+
+def keep_to_minutes(job: Job, seconds: float, progress: Progress) -> None:
+    """Lower the steps, should they take more than the `seconds` that are left, and write that down.
+
+    As fast as all steps so far: evaluations and saves count too. What comes before a checkpoint was
+    done with more steps in view, so this is for the moment after a save.
+    """
+    state = job.state
+    per_step = state.seconds / state.step
+    steps = job.steps
+    if (steps - state.step) * per_step > seconds:
+        steps = min(steps, state.step + max(1, int(SHARE_OF_MINUTES * seconds / per_step)))
+    steps = job.world.from_main(steps)
+    if steps == job.steps:
+        return
+    progress.note(f"steps take longer than measured: {steps:,} instead of {job.steps:,}")
+    progress.total = job.steps = steps
+    job.config = job.config.model_copy(update={"horizon": f"{steps} steps"})
+    if job.world.on_main:
+        write_text(job.run.config, to_yaml(job.config))
 
 
 def _step_over(job: Job, folder: CheckpointFolder, progress: Progress) -> bool:
@@ -309,7 +334,7 @@ def _log(job: Job, record: dict[str, Any], progress: Progress) -> None:
     for tracker in job.trackers:
         tracker.log(record)
     if job.world.on_main:
-        job.run.write_status("running", step=job.state.step, steps=job.steps)
+        job.run.write_running(step=job.state.step, steps=job.steps)
     progress.update(job.state.step, **_shown(record))
 
 
@@ -341,10 +366,11 @@ def _result(job: Job) -> RunResult:
         best_step=state.best_step,
     )
     if job.world.on_main:
+        measuring = Horizon.parse(job.config.horizon).unit == "minutes"
         job.run.write_status(
             result.state,
             step=state.step,
-            steps=job.steps,
+            steps=None if measuring else job.steps,
             best_step=state.best_step,
             val_loss=result.val_loss,
             val_bits_per_byte=result.val_bits_per_byte,

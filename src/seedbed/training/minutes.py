@@ -14,12 +14,11 @@ from seedbed.files import PARTIAL, write_text
 from seedbed.progress import Progress
 from seedbed.training.config import Horizon, TrainConfig
 from seedbed.training.job import Job, TrainState
-from seedbed.training.loop import halve_micro_batch, take_step
+from seedbed.training.loop import SHARE_OF_MINUTES, halve_micro_batch, take_step
 from seedbed.training.resolve import EVALUATIONS, with_steps
 from seedbed.training.step import NoMemoryError
 from seedbed.training.stopping import Stop
 
-SHARE_OF_MINUTES = 0.95  # what is planned for, so that `minutes` is a ceiling
 SHARE_OF_PAUSES = 0.1  # what evaluations and saves may take, where their interval is not given
 SHARE_OF_MEASURING = 0.02  # what steps are timed for, once one has warmed up
 MOST_OF_MEASURING = 0.1  # what all of them may take: then fewer have to do
@@ -41,6 +40,8 @@ class Costs:
 def fix_steps(job: Job, started: float, stop: Stop, progress: Progress) -> None:
     """Turn `minutes` since `started` into steps, and write them down before step 1.
 
+    Should they take longer than measured, `keep_to_minutes` makes them fewer.
+
     Asked to stop, it leaves the minutes for the next time.
     """
     horizon = Horizon.parse(job.config.horizon)
@@ -56,6 +57,7 @@ def fix_steps(job: Job, started: float, stop: Stop, progress: Progress) -> None:
     most = max(1, round(job.config.max_epochs * job.train_tokens / per_step))
     job.steps = job.world.from_main(min(planned[0], most))
     job.config = with_steps(job.config, job.steps, job.world.from_main(planned[1]))
+    job.deadline = started + seconds
     if job.world.on_main:
         write_text(job.run.config, to_yaml(job.config))
     progress.note(_measured(costs, time.perf_counter() - began))

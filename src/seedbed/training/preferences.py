@@ -18,20 +18,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seedbed.data.batches import Batch, permute
-from seedbed.data.chat_batches import IGNORED, pack
+from seedbed.data.batches import IGNORED, Batch, in_keyed_order
+from seedbed.data.chat_batches import packed_rows
 from seedbed.data.token_shards import TokenShards
 from seedbed.model.transformer import Transformer
 from seedbed.training.step import LossSum
-
-_PAIRS_AT_A_TIME = 8  # of the reference
 
 
 @dataclass(frozen=True)
 class PairBatch(Batch):
     """Pairs, one in a row: document 0 has the chosen answer, document 1 the rejected one."""
-
-    reference: Tensor | None = None  # (batch,), float32: the margins of the reference model
 
     @property
     def num_targets(self) -> int:
@@ -42,15 +38,12 @@ class PairBatch(Batch):
 class PairSampler:
     """Pairs in an endless sequence of rows: each once an epoch, in a keyed order.
 
-    Of the conversations in `shards`, each two in turn are a pair. What the reference model makes of
-    them is computed here, once; it has to be in evaluation mode.
+    Of the conversations in `shards`, each two in turn are a pair.
     """
 
-    def __init__(self, shards: TokenShards, seed: int, reference: Transformer) -> None:
+    def __init__(self, shards: TokenShards, seed: int) -> None:
         self._shards, self._seed = shards, seed
-        sizes = np.diff(shards.offsets) - 1  # inputs: all ids but the last
-        self.width = int(sizes.reshape(-1, 2).sum(1).max())  # of a row: that of the longest pair
-        self._margins = self._margins_of(reference)  # (pairs,)
+        self.width = width_of_pairs(shards)
 
     @property
     def pairs_per_epoch(self) -> int:
@@ -58,36 +51,17 @@ class PairSampler:
         return self._shards.num_documents // 2
 
     def batch(self, first: int, rows: int) -> PairBatch:
-        """Return `rows` pairs from number `first` on, with what the reference makes of them."""
-        pairs = [self._place(number) for number in range(first, first + rows)]
-        return PairBatch(*self._rows(pairs), self._margins[pairs])
+        """Return `rows` pairs from number `first` on."""
+        numbers = np.arange(first, first + rows)
+        pairs = in_keyed_order(numbers, self.pairs_per_epoch, self._seed)
+        both = [(2 * pair, 2 * pair + 1) for pair in pairs.tolist()]
+        return PairBatch(*packed_rows(self._shards, both, self.width))
 
-    def _place(self, number: int) -> int:
-        epoch, place = divmod(number, self.pairs_per_epoch)
-        key = int(np.random.default_rng((self._seed, epoch)).integers(2**62))
-        return int(permute(np.array([place]), self.pairs_per_epoch, key=key)[0])
 
-    def _rows(self, pairs: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return inputs, targets and documents of pairs: (pairs, width) each."""
-        shards, packed = self._shards, []
-        for pair in pairs:
-            both = (2 * pair, 2 * pair + 1)
-            found = [(shards.document(i), shards.trained_of(i)) for i in both]
-            packed.append(pack(found, self.width))
-        inputs, targets, documents = (
-            torch.tensor(np.stack(parts)) for parts in zip(*packed, strict=True)
-        )
-        return inputs, targets, documents
-
-    @torch.no_grad()
-    def _margins_of(self, reference: Transformer) -> Tensor:
-        device = next(reference.parameters()).device
-        margins: list[Tensor] = []
-        for first in range(0, self.pairs_per_epoch, _PAIRS_AT_A_TIME):
-            last = min(first + _PAIRS_AT_A_TIME, self.pairs_per_epoch)
-            rows = self._rows(range(first, last))
-            margins.append(answer_margins(reference, *(t.to(device) for t in rows)).cpu())
-        return torch.cat(margins)
+def width_of_pairs(shards: TokenShards) -> int:
+    """Return how many tokens a row has: as many as the longest pair."""
+    sizes = np.diff(shards.offsets) - 1  # inputs: all ids but the last
+    return int(sizes.reshape(-1, 2).sum(1).max())
 
 
 def answer_log_probs(logits: Tensor, targets: Tensor, documents: Tensor) -> Tensor:
@@ -118,12 +92,18 @@ def dpo_losses(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
     return -F.logsigmoid(beta * (policy - reference))
 
 
-def make_pair_loss(model: Transformer, beta: float) -> LossSum:
-    """Return the function that sums the loss over pairs. The larger beta, the tighter the leash."""
+def make_pair_loss(model: Transformer, reference: Transformer, beta: float) -> LossSum:
+    """Return the function that sums the loss over pairs. The larger beta, the tighter the leash.
 
-    def loss_sum(inputs: Tensor, targets: Tensor, documents: Tensor, reference: Tensor) -> Tensor:
+    The reference, in evaluation mode, reads a pair each time that the model does: to read them all
+    beforehand would take as long before the first step, and before each that is gone on with.
+    """
+
+    def loss_sum(inputs: Tensor, targets: Tensor, documents: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = answer_margins(reference, inputs, targets, documents)
         policy = answer_margins(model, inputs, targets, documents)
-        return dpo_losses(policy, reference, beta).sum()
+        return dpo_losses(policy, wanted, beta).sum()
 
     return loss_sum
 
@@ -143,30 +123,36 @@ class PairScores:
         return {"accuracy": self.accuracy, "margin": self.margin}
 
 
+def log_probs_of(model: Transformer, batches: Sequence[PairBatch]) -> Tensor:
+    """Return `answer_log_probs` of all pairs, on the processor; the model stays in its mode."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            return torch.cat([_log_probs(model, batch.to(device)) for batch in batches])
+    finally:
+        model.train(was_training)
+
+
 def score_pairs(
-    model: Transformer,
+    log_probs: Tensor,
+    reference: Tensor,
     batches: Sequence[PairBatch],
     lengths: NDArray[np.integer],
     *,
     beta: float,
     bytes_before: int = 0,
 ) -> PairScores:
-    """Return what the model, in the dtype it is trained in, makes of pairs.
+    """Return what a model makes of pairs, from what `log_probs_of` says of it and the reference.
 
     `lengths` (vocab,) are the bytes of each token; of an answer, the first `bytes_before` are none
     of its text.
     """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            log_probs = torch.cat([_log_probs(model, batch.to(device)) for batch in batches])
-    finally:
-        model.train(was_training)
-    tensors = (torch.cat(parts) for parts in zip(*(b.tensors for b in batches), strict=True))
-    _, targets, documents, reference = tensors
-    gain = (log_probs[:, 0] - log_probs[:, 1] - reference).double()
+    _, targets, documents = (
+        torch.cat(parts) for parts in zip(*(b.tensors for b in batches), strict=True)
+    )
+    gain = (log_probs[:, 0] - log_probs[:, 1] - (reference[:, 0] - reference[:, 1])).double()
     said = targets[(documents == 0) & (targets != IGNORED)].numpy()
     num_bytes = int(lengths[said].sum()) - bytes_before * len(gain)
     return PairScores(
@@ -179,6 +165,6 @@ def score_pairs(
 
 def _log_probs(model: Transformer, batch: PairBatch) -> Tensor:
     """Return `answer_log_probs` of a batch, on the processor."""
-    inputs, targets, documents, _ = batch.tensors
+    inputs, targets, documents = batch.tensors
     logits = model(inputs, documents=documents)
     return answer_log_probs(logits, targets, documents).cpu()

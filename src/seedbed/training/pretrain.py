@@ -15,22 +15,22 @@ from seedbed.data.prepared import PreparedDataset, open_dataset
 from seedbed.distributed import World, join_world
 from seedbed.errors import CheckpointError, ConfigError
 from seedbed.files import check_seal, read_manifest
-from seedbed.machine import keep_freed_memory, measure_matmul_flops
+from seedbed.machine import keep_freed_memory, measure_matmul_flops, memory_within_reach
 from seedbed.model.transformer import Transformer, init_weights
 from seedbed.progress import Progress
 from seedbed.runs import RunDir, Tracker, open_trackers
 from seedbed.training.chat_task import about_conversations, chat_task
 from seedbed.training.config import Horizon, TrainConfig
-from seedbed.training.costs import estimate_memory
+from seedbed.training.costs import MemoryEstimate, estimate_memory
 from seedbed.training.job import Job, RunResult
 from seedbed.training.loop import link, restore, run_training
 from seedbed.training.lora import add_lora, init_adapter
 from seedbed.training.minutes import fix_steps
 from seedbed.training.optimizers import Optimizer
 from seedbed.training.precision import set_up_precision
-from seedbed.training.resolve import tokens_per_epoch
+from seedbed.training.resolve import row_width, tokens_per_epoch
 from seedbed.training.resume import finished_before, resume_or_begin
-from seedbed.training.stopping import stop_signals
+from seedbed.training.stopping import Stop, stop_signals
 from seedbed.training.text_task import text_task
 
 
@@ -57,38 +57,54 @@ def train(
         raise ConfigError("These are settings of a fine-tuning: ask `seedbed finetune` for it.")
     dataset = None if make_start else open_dataset(config.data)
     lock = run.lock() if world.on_main else nullcontext()
-    with lock, run.full_disk_explained(), stop_signals() as stop:
-        if make_start and world.on_main:
+    progress = Progress("training", None, unit="step", quiet=quiet or not world.on_main)
+    with lock, run.full_disk_explained():
+        if make_start and world.on_main:  # may take long, and has nothing to save
             make_start(run)
         world.barrier()
-        dataset = dataset or open_dataset(config.data)
-        if world.on_main:
-            resume_or_begin(run, config, dataset, world, resume)
-        world.barrier()
-        resolved = build(TrainConfig, read_yaml(run.config))
-        if config.finetune:  # the run may have been moved
-            moved = {"data": config.data, "from_checkpoint": config.from_checkpoint}
-            resolved = resolved.model_copy(update=moved)
-        finished = finished_before(run, resolved)
-        if finished is not None:
-            return finished
-        job = set_up(run, resolved, dataset, world)
-        quiet = quiet or not world.on_main
-        with Progress("training", None, unit="step", quiet=quiet) as progress:
-            try:
-                _announce(job, progress)
-                fix_steps(job, started, stop, progress)
-                _announce_steps(job, progress)
-                _go_back(job, progress)
-                return run_training(job, stop, progress)
-            except BaseException as error:
-                if world.on_main:
-                    with suppress(OSError):  # a full disk: `error` matters more
-                        run.write_status("failed", step=job.state.step, error=str(error))
-                raise
-            finally:
-                for tracker in job.trackers:
-                    tracker.close()
+        with stop_signals(progress.note) as stop:
+            dataset = dataset or open_dataset(config.data)
+            if world.on_main:
+                resume_or_begin(run, config, dataset, world, resume)
+            world.barrier()
+            resolved = build(TrainConfig, read_yaml(run.config))
+            if config.finetune:  # the run may have been moved
+                moved = {"data": config.data, "from_checkpoint": config.from_checkpoint}
+                resolved = resolved.model_copy(update=moved)
+            finished = finished_before(run, resolved)
+            if finished is not None:
+                return finished
+            job = set_up(run, resolved, dataset, world)
+            with progress:
+                return _train(job, dataset, started, stop, progress)
+
+
+def _train(
+    job: Job, dataset: PreparedDataset, started: float, stop: Stop, progress: Progress
+) -> RunResult:
+    """Return how the training of a job that is set up ended, and tell status.json if it failed."""
+    try:
+        _announce(job, dataset, progress)
+        fix_steps(job, started, stop, progress)
+        _announce_steps(job, progress)
+        _go_back(job, progress)
+        return run_training(job, stop, progress)
+    except BaseException as error:
+        if job.world.on_main:
+            with suppress(OSError):  # a full disk: `error` matters more
+                _write_failure(job, error)
+        raise
+    finally:
+        for tracker in job.trackers:
+            tracker.close()
+
+
+def _write_failure(job: Job, error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        told = "interrupted, without saving: the steps since the last checkpoint are lost"
+    else:
+        told = str(error) or type(error).__name__
+    job.run.write_status("failed", step=job.state.step, error=told)
 
 
 def _go_back(job: Job, progress: Progress) -> None:
@@ -113,9 +129,7 @@ def set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: Wo
 
     lora = config.finetune.lora if config.finetune else None
     if lora is not None:
-        assert config.from_checkpoint is not None
-        new_rows = read_manifest(config.from_checkpoint)["new_rows"]
-        add_lora(model, lora, config.seed, vocabulary=new_rows > 0)
+        add_lora(model, lora, config.seed, vocabulary=_new_rows(config))
 
     def initialise() -> None:
         if config.from_checkpoint is not None:
@@ -159,18 +173,38 @@ def _trackers(run: RunDir, config: TrainConfig, world: World) -> list[Tracker]:
     return open_trackers(run, config.trackers, config.model_dump(mode="json"))
 
 
-def _announce(job: Job, progress: Progress) -> None:
+def _announce(job: Job, dataset: PreparedDataset, progress: Progress) -> None:
     config = job.config
     shape = job.model.config
     progress.note(f"model: {shape.parameters}; {shape.d_model} wide, {shape.num_layers} layers")
     progress.note(f"{config.flops_per_token(shape) / 1e6:,.1f} MFLOP to train on a token")
-    progress.note(f"memory: {estimate_memory(shape, config)}")
+    memory = _memory(job, dataset)
+    progress.note(f"memory: {memory}")
+    there = memory_within_reach(job.world.device)
+    if memory.total > there:
+        progress.note(
+            f"there is memory for {there / 1e9:.2f} GB only. Ask for a smaller micro_batch_size, "
+            "model.context_length or --size if it runs out"
+        )
     progress.note(f"data: {job.train_tokens:,} tokens from {config.data}")
     if config.finetune:
         for line in about_conversations(config):
             progress.note(line)
     compiled = ", compiled" if config.compile == "on" else ""
     progress.note(f"computing in {config.precision} on {job.world.device}{compiled}")
+
+
+def _memory(job: Job, dataset: PreparedDataset) -> MemoryEstimate:
+    config, shape = job.config, job.model.config
+    new_rows = config.finetune is not None and _new_rows(config)
+    width = row_width(config, dataset, shape)
+    return estimate_memory(shape, config, row=width, new_rows=new_rows)
+
+
+def _new_rows(config: TrainConfig) -> bool:
+    """Return whether fine-tuning began by giving the vocabulary new tokens."""
+    assert config.from_checkpoint is not None
+    return read_manifest(config.from_checkpoint)["new_rows"] > 0
 
 
 def _announce_steps(job: Job, progress: Progress) -> None:

@@ -15,7 +15,9 @@ from seedbed.model.huggingface import model_config
 from seedbed.tokenizers.load import load_tokenizer
 from seedbed.training import defaults
 from seedbed.training.config import Horizon, TrainConfig
+from seedbed.training.costs import blocks_bytes
 from seedbed.training.precision import choose_precision
+from seedbed.training.preferences import width_of_pairs
 
 EVALUATIONS = 10  # in a run, at most, unless said
 
@@ -29,7 +31,7 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
     shape = _shape(config, dataset, world)
     per_epoch = tokens_per_epoch(config, dataset, _window(config, shape))
     tokens = _expected_tokens(config, shape, per_epoch, world)
-    rows, micro = _batch_sizes(config, shape, tokens, world)
+    rows, micro = _batch_sizes(config, shape, tokens, world, row_width(config, dataset, shape))
     with_rows = config.model_copy(update={"batch_size": rows})
     per_epoch = tokens_per_epoch(with_rows, dataset, _window(config, shape))
     horizon = Horizon.parse(config.horizon)
@@ -86,6 +88,13 @@ def tokens_per_epoch(config: TrainConfig, dataset: PreparedDataset, window: int)
     return round(rows * window / (1 - share))
 
 
+def row_width(config: TrainConfig, dataset: PreparedDataset, shape: ModelConfig) -> int:
+    """Return how many tokens the rows of a batch have: a window, or the longest pair of answers."""
+    if config.finetune and config.finetune.method == "dpo":
+        return width_of_pairs(dataset.train)
+    return config.window_in(shape)
+
+
 def rows_replayed(config: TrainConfig) -> int:
     """Return how many rows of a step are of the text that was learned before.
 
@@ -95,7 +104,10 @@ def rows_replayed(config: TrainConfig) -> int:
         return 0
     assert config.batch_size is not None
     if config.batch_size == 1:
-        raise ConfigError("`replay` needs steps of two rows at least, and `batch_size` is 1.")
+        raise ConfigError(
+            "`replay` needs steps of two rows at least, and `batch_size` is 1. Give batch_size=2 "
+            "or more, or leave `replay` out."
+        )
     wanted = round(config.finetune.replay_share * config.batch_size)
     return min(config.batch_size - 1, max(1, wanted))
 
@@ -121,22 +133,40 @@ def _window(config: TrainConfig, shape: ModelConfig) -> int:
 
 
 def _batch_sizes(
-    config: TrainConfig, shape: ModelConfig, tokens: float, world: World
+    config: TrainConfig, shape: ModelConfig, tokens: float, world: World, width: int
 ) -> tuple[int, int]:
-    """Return the sequences of a step over all ranks, and those computed at a time."""
+    """Return the sequences of a step over all ranks, and those computed at a time.
+
+    `width` is how many tokens a row has, of which a window counts.
+    """
     context = config.window_in(shape)
     wanted = defaults.batch_tokens_for(tokens, shape.parameters.total, shape.d_model)
     rows = config.batch_size or max(1, wanted // context // world.size) * world.size
     own = rows_of_a_process(rows, world)
+    half = choose_precision(config.precision, world.device) in ("bf16", "fp16")
     micro = config.micro_batch_size or defaults.micro_batch_for(
-        own, context, shape.vocab_size, world.device
+        own,
+        logits=4 * width * shape.vocab_size,
+        kept=width * blocks_bytes(shape, half, width, world.device.type),
+        device=world.device,
     )
     if own % micro:
         raise ConfigError(
             f"`micro_batch_size` is {micro} but must divide the {own} sequences that a process "
-            "computes in a step."
+            f"computes in a step. Try {_nearest_divisors(own, micro)}."
         )
     return rows, micro
+
+
+def _nearest_divisors(number: int, near: int) -> str:
+    """Return the divisors below and above `near`, in words.
+
+    >>> _nearest_divisors(12, 5), _nearest_divisors(12, 20)
+    ('4 or 6', '12')
+    """
+    divisors = [n for n in range(1, number + 1) if number % n == 0]
+    below, above = [n for n in divisors if n < near], [n for n in divisors if n > near]
+    return " or ".join(map(str, below[-1:] + above[:1]))
 
 
 def rows_of_a_process(batch_size: int, world: World) -> int:
@@ -145,8 +175,11 @@ def rows_of_a_process(batch_size: int, world: World) -> int:
     Raises ConfigError when they cannot be shared out evenly.
     """
     if batch_size % world.size:
+        below = batch_size // world.size * world.size
+        nearest = [n for n in (below, below + world.size) if n]
         raise ConfigError(
-            f"`batch_size` is {batch_size} but must be a multiple of the {world.size} processes."
+            f"`batch_size` is {batch_size} but must be a multiple of the {world.size} processes. "
+            f"Try {' or '.join(map(str, nearest))}."
         )
     return batch_size // world.size
 

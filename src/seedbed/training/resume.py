@@ -68,7 +68,9 @@ def resume_or_begin(
         resolved = build(TrainConfig, read_yaml(run.config))
         if "config.horizon" in changed and Horizon.parse(config.horizon).unit == "minutes":
             raise ConfigError(_no_more_minutes(run, resolved))
-        write_text(run.config, to_yaml(_changed(resolved, config, changed, dataset, world)))
+        now = _changed(resolved, config, changed, dataset, world)
+        _refuse_fewer_steps(run, now)
+        write_text(run.config, to_yaml(now))
         write_json(run.request, request)
 
 
@@ -155,6 +157,17 @@ def _no_more_minutes(run: RunDir, resolved: TrainConfig) -> str:
         f"{run.path} has begun: {done:,} of its {resolved.horizon} are done. Say in --steps, "
         "--tokens or --epochs how far it shall go."
     )
+
+
+def _refuse_fewer_steps(run: RunDir, config: TrainConfig) -> None:
+    """Raise ConfigError when the run has done more steps than a config gives it."""
+    asked = round(Horizon.parse(config.horizon).amount)
+    done = CheckpointFolder(run.checkpoints).steps()[-1]
+    if done > asked:
+        raise ConfigError(
+            f"{run.path} has done {done:,} steps already, more than the {asked:,} asked for. Ask "
+            f"for {done:,} or more, or choose another --out."
+        )
 
 
 def finished_before(run: RunDir, config: TrainConfig) -> RunResult | None:

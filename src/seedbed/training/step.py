@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seedbed.data.batches import Batch
+from seedbed.data.batches import IGNORED, Batch
 from seedbed.distributed import World
-from seedbed.machine import is_out_of_memory
+from seedbed.errors import is_out_of_memory
 from seedbed.model.transformer import Transformer
 from seedbed.training.optimizers import Optimizer
 from seedbed.training.precision import LossScale
@@ -39,7 +39,7 @@ def make_loss(model: Transformer) -> LossSum:
     def loss_sum(inputs: Tensor, targets: Tensor, documents: Tensor | None = None) -> Tensor:
         logits = model(inputs, documents=documents).float()  # (batch, time, vocab)
         return F.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum"
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
         )
 
     return loss_sum

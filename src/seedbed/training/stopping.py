@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 
@@ -16,10 +16,16 @@ class Stop:
     requested: bool = False
 
 
+STOPPING = (
+    "stopping after this step; its state will be saved. Ctrl-C again ends at once, without saving"
+)
+
+
 @contextmanager
-def stop_signals() -> Generator[Stop]:
+def stop_signals(note: Callable[[str], object] = lambda _: None) -> Generator[Stop]:
     """Yield what SIGINT and SIGTERM set; a second SIGINT interrupts at once.
 
+    `note` is told what the first one does, while anything else may be under way.
     Only the main thread of a program hears signals: elsewhere nothing sets it.
     """
     stop = Stop()
@@ -31,7 +37,10 @@ def stop_signals() -> Generator[Stop]:
         del frame
         if stop.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.requested = True
+        if not stop.requested:
+            stop.requested = True
+            with suppress(RuntimeError):  # amid another line: a stream is not entered twice
+                note(STOPPING)
 
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, request) for number in signals}

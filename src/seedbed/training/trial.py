@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 SECONDS = 8.0  # of timed steps, once two have warmed up
 _MOST_STEPS = 40
-_EVALUATED = 8192  # tokens: one batch of an evaluation
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,10 @@ def run_trial(config: TrainConfig, seconds: float, *, started: float) -> Trial:
 def _set_up(config: TrainConfig, run: RunDir, dataset: PreparedDataset) -> Job:
     """Return the job, which evaluates one batch only and tells no tracker."""
     from seedbed.distributed import join_world
+    from seedbed.evaluation.bits_per_byte import MOST_TOKENS
     from seedbed.training.pretrain import set_up
 
-    tokens = min(_EVALUATED, config.evaluation.tokens)
+    tokens = min(MOST_TOKENS, config.evaluation.tokens)
     evaluation = config.evaluation.model_copy(update={"tokens": tokens})
     short = config.model_copy(update={"trackers": (), "evaluation": evaluation})
     run.checkpoints.mkdir()
