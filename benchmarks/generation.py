@@ -252,6 +252,7 @@ def rates(
     if asked.quick:
         present = [Contender(peer, "fp32") for peer in ("transformers", "Seedbed")]
         present.append(Contender("Seedbed", "int8"))
+    present = [c for c in present if not asked.only or str(c) in asked.only]
     jobs = {c: partial(harness.in_fresh_process, __file__, asdict(c) | common) for c in present}
     first = harness.take_turns(jobs, 1)
     best = harness.fastest(first, lambda c: c.kind)
@@ -376,6 +377,9 @@ def main() -> None:
     parser = harness.arguments(__doc__)
     parser.add_argument("--size", action="append", choices=SIZES)
     parser.add_argument(
+        "--only", action="append", metavar="NAME", help="of the table: a contender; no precisions"
+    )
+    parser.add_argument(
         "--checkpoint", type=Path, help="measure the loss of each precision on this trained model"
     )
     parser.add_argument("--text", help="what --checkpoint was not trained on")
@@ -385,7 +389,7 @@ def main() -> None:
         Report(f"generation-{name}", asked).write(
             "Generation",
             section(name, size, asked),
-            trained_losses(asked) if number == 0 else "",  # the same for every size
+            "" if number or asked.only else trained_losses(asked),  # the same for every size
             f"Median of {asked.rounds} rounds, taking turns, each in a process of its own, after a "
             f"warm-up, of compiled ones as long as what is timed. {len(PROMPT)} tokens are read, "
             f"then exactly {size.tokens} written, or {size.tokens_of_many} in each of {MANY} "

@@ -8,9 +8,9 @@ which each of three seeds reaches nanoGPT's loss. The rounds then use seeds that
 seen, for that time and the next longer one; where not all rounds reach the loss in either, still
 longer ones follow. The headline is the first time in which all rounds do.
 
-nanoGPT is compiled or not, whichever is faster in two runs of each. The task `baby` is nanoGPT's
-10.7M model for its first 60 steps, in batches of 16 where a GPU has 64, always eager, which was
-the faster in `throughput.py`; give it 3 rounds, or it takes long.
+nanoGPT is compiled or not, whichever is faster in two runs of each (with `--brief`: not). The task
+`baby` is nanoGPT's 10.7M model for its first 60 steps, in batches of 16 where a GPU has 64, always
+eager, which was the faster in `throughput.py`; give it 3 rounds, or it takes long.
 
     python benchmarks/time_to_loss.py --nanogpt PATH [--task shakespeare]
     python benchmarks/time_to_loss.py --nanogpt PATH --task baby --rounds 3
@@ -310,12 +310,14 @@ def compared(
 def section(name: str, task: Task, asked: argparse.Namespace) -> str:
     """Return the tables of one task."""
     with set_up(task, asked) as place:
-        compiling, tries = faster_nanogpt(place, task.compiling) if asked.nanogpt else ("", [])
+        tried = ("eager",) if asked.brief else task.compiling
+        compiling, tries = faster_nanogpt(place, tried) if asked.nanogpt else ("", [])
         target = asked.target if asked.target is not None else median_of(tries, "loss")
         shares = lasting(place, target, median_of(tries, "seconds") if tries else asked.seconds)
         turns = compared(place, compiling, shares, target, asked)
         base = median_of(turns[f"nanoGPT, {compiling}"], "seconds") if asked.nanogpt else None
-        bought = what_time_buys(place, base or asked.seconds) if task.bought else ""
+        bought = task.bought and not asked.brief
+        told_bought = what_time_buys(place, base or asked.seconds) if bought else ""
     header = ["", "parameters", "seconds", "smallest to largest", "sooner", "loss", "reached"]
     rows = [row(name, measured, base, target) for name, measured in turns.items()]
     least = f"{shares[0]:.1f} s" if shares else "none tried"
@@ -328,10 +330,10 @@ def section(name: str, task: Task, asked: argparse.Namespace) -> str:
     told = (
         f"nanoGPT: {task.num_layers} layers, {task.num_heads} heads, {task.d_model} wide, context "
         f"{task.context_length}, batch {task.batch_size}, {task.steps} steps; {task.corpus}, "
-        f"{place.vocabulary} different characters.\nTried: {' and '.join(task.compiling)}.\n"
+        f"{place.vocabulary} different characters.\nTried: {' and '.join(tried)}.\n"
         f"Least time asked for in which seeds {place.seeds} reach {target:.4f}: {least}."
     )
-    parts = [f"## {name}", headline, table(header, rows), told, bought]
+    parts = [f"## {name}", headline, table(header, rows), told, told_bought]
     return "\n\n".join(filter(None, parts))
 
 
@@ -369,6 +371,9 @@ def what_time_buys(place: Place, seconds: float) -> str:
 def main() -> None:
     parser = harness.arguments(__doc__)
     parser.add_argument("--task", action="append", choices=TASKS)
+    parser.add_argument(
+        "--brief", action="store_true", help="leave out nanoGPT compiled, and what its time buys"
+    )
     parser.add_argument("--target", type=float, help="the loss to reach, instead of nanoGPT's")
     parser.add_argument("--seconds", type=float, help="what to compare with, without nanoGPT")
     asked = parser.parse_args()

@@ -166,9 +166,9 @@ def test_generating_imports_no_other_library_of_models(model: Path) -> None:
 
 def test_garbage_is_collected_once_all_is_imported() -> None:
     code = (
-        "import gc; from seedbed.cli.generation_options import import_model_code as load; load();"
+        "import gc; from seedbed.cli.imports import import_at_once; import_at_once('torch');"
         "assert gc.isenabled() and gc.get_freeze_count() > 100_000; gc.unfreeze();"
-        "load(); assert gc.get_freeze_count() == 0"
+        "import_at_once('torch'); assert gc.get_freeze_count() == 0"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

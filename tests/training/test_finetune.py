@@ -533,6 +533,14 @@ def test_train_sends_settings_of_a_fine_tuning_away(settings: Callable[..., Trai
         pretrain.train(settings(), quiet=True)
 
 
+def test_train_does_not_take_conversations_for_text(tuned: Tuned, tmp_path: Path) -> None:
+    run = tuned(horizon="1 steps").run
+    config = TrainConfig(data=run / "data", out=tmp_path / "text", horizon="1 steps")
+    with pytest.raises(ConfigError, match="holds the conversations of a fine-tuning"):
+        pretrain.train(config, quiet=True)
+    assert not (tmp_path / "text").exists()
+
+
 def test_a_damaged_start_is_told(
     tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,11 +12,11 @@ import click
 
 from seedbed.cli.generation_options import (
     as_text,
-    import_model_code,
     open_stdin,
     precision_option,
     sampling_options,
 )
+from seedbed.cli.imports import import_at_once
 from seedbed.cli.output import device_option, json_option
 from seedbed.errors import ConfigError, UserError, did_you_mean
 
@@ -94,7 +94,7 @@ def command(
     """
     import secrets
 
-    import_model_code()
+    import_at_once("seedbed.checkpoints", "seedbed.generation.engine")
     from seedbed.checkpoints import load_checkpoint
     from seedbed.config import build
     from seedbed.distributed import join_world

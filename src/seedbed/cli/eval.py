@@ -19,6 +19,7 @@ from seedbed.cli.eval_lines import (
     tasks_lines,
 )
 from seedbed.cli.generation_options import sampling_options_if_given
+from seedbed.cli.imports import import_at_once
 from seedbed.cli.output import (
     device_option,
     document_separator_option,
@@ -152,6 +153,7 @@ def command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     _check_kind(given, {PROMPTS: prompts, CHAT: chat, TASKS: tasks})
+    import_at_once("seedbed.evaluation.evaluate")
     with Stages() as stages:
         if prompts is not None:
             texts = _evaluate_generations(checkpoint, prompts, given, stages)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seedbed.cli.imports import import_at_once
 from seedbed.cli.output import json_option, print_result
 from seedbed.cli.train import SETTING_OF_OPTION, result_lines, tree_of
 
@@ -103,6 +104,7 @@ def command(
     }
     overrides = parse_overrides(settings)
     config = build(TrainConfig, merge(tree, tree_of(given, _SETTING_OF_OPTION), overrides))
+    import_at_once("seedbed.training.finetune")
     from seedbed.training.finetune import finetune
     from seedbed.training.loop import DivergedError
 

@@ -1,8 +1,7 @@
-"""What commands share that write text with a model: options, and how they begin."""
+"""What commands share that write text with a model: options, and what they read."""
 
 from __future__ import annotations
 
-import gc
 import importlib
 import io
 import sys
@@ -69,18 +68,3 @@ def open_stdin() -> bool:
     with suppress(ImportError):
         importlib.import_module("readline")  # gives input() editing and a history
     return True
-
-
-def import_model_code() -> None:
-    """Import what reads a model and writes with it, in less time than it takes by itself.
-
-    What comes with torch, a quarter of a million objects, stays: Python would look for garbage
-    among them again and again, and once more at its end.
-    """
-    if "torch" in sys.modules:
-        return
-    gc.disable()
-    importlib.import_module("seedbed.checkpoints")
-    importlib.import_module("seedbed.generation.engine")
-    gc.freeze()
-    gc.enable()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from seedbed.cli.imports import import_at_once
 from seedbed.cli.output import json_option, print_result
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def command(
     if print_config:
         click.echo(_resolved(config), nl=False)
         return 0
+    import_at_once("seedbed.training.pretrain")
     from seedbed.training.loop import DivergedError
     from seedbed.training.pretrain import train
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -200,17 +200,6 @@ class Continuation(NamedTuple):
     finished: str  # "end", "stop" or "length"
 
 
-def gather(tokens: Iterable[GeneratedToken], rows: int) -> list[Continuation]:
-    """Return what a stream of `rows` prompts adds to each of them."""
-    parts: list[list[GeneratedToken]] = [[] for _ in range(rows)]
-    for token in tokens:
-        parts[token.row].append(token)
-    return [
-        Continuation("".join(t.text for t in own), len(own), own[-1].finished or "length")
-        for own in parts
-    ]
-
-
 def write(
     model: Transformer,
     tokenizer: Tokenizer,
@@ -241,7 +230,13 @@ def write(
             seed=seed + start // rows,
             stop=stop,
         )
-        written += gather(tokens, len(some))
+        parts: list[list[GeneratedToken]] = [[] for _ in some]
+        for token in tokens:
+            parts[token.row].append(token)
+        written += [
+            Continuation("".join(t.text for t in own), len(own), own[-1].finished or "length")
+            for own in parts
+        ]
     progress(len(prompts), len(prompts))
     return written
 

@@ -22,7 +22,7 @@ from seedbed.errors import ConfigError
 from seedbed.evaluation.bits_per_byte import tokens_at_a_time
 from seedbed.evaluation.chat import score_conversations
 from seedbed.evaluation.evaluate import choose_documents
-from seedbed.generation.engine import gather, stream
+from seedbed.generation.engine import write
 from seedbed.model.transformer import Transformer
 from seedbed.tokenizers.base import Tokenizer, bytes_before_text
 from seedbed.tokenizers.chat_template import Rendered, answer_prompt, transcript
@@ -166,8 +166,7 @@ def _answer_function(
         if tokens == 0:
             return []
         model.eval()
-        drawn = stream(model, tokenizer, prompts, max_new_tokens=tokens, seed=1)
-        answers = gather(drawn, len(prompts))
+        answers = write(model, tokenizer, prompts, max_new_tokens=tokens, seed=1)
         model.train()
         space = " " * bytes_before_text(tokenizer)
         return [

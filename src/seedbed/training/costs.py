@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from seedbed.evaluation.bits_per_byte import tokens_at_a_time
-from seedbed.model.config import LONGEST_WRITTEN_OUT, ModelConfig
+from seedbed.model.config import LONGEST_WRITTEN_OUT, QUERIES_AT_ONCE, ModelConfig
 from seedbed.training.config import LoraSettings, TrainConfig
 
 _PROCESS = 360e6  # bytes of a process that has imported torch, before any tensor
@@ -59,7 +59,7 @@ def estimate_memory(
     # Muon stacks matrices of one shape: the input layers of the MLPs are the largest group.
     stacked = shape.num_layers * shape.d_model * shape.d_ff * (2 if shape.mlp == "swiglu" else 1)
     stacked = min(stacked, blocks)
-    of_blocks = blocks_bytes(shape, half, row, config.device)
+    of_blocks = blocks_bytes(shape, half, row, config.device, masked=finetune is not None)
     activations = 1.1 * tokens * (_logits_bytes(shape, half) + of_blocks)
     weights = counts.total + (blocks if lora else 0) + of_reference
     return MemoryEstimate(
@@ -90,8 +90,13 @@ def trained_parameters(
     return shape.num_layers * lora.rank * both_sides, outside
 
 
-def blocks_bytes(shape: ModelConfig, half: bool, window: int, device: str) -> float:
-    """Return what autograd keeps for a token inside the blocks."""
+def blocks_bytes(
+    shape: ModelConfig, half: bool, window: int, device: str, *, masked: bool = False
+) -> float:
+    """Return what autograd keeps for a token inside the blocks.
+
+    `masked` is whether a row has documents that do not see each other: all scores are kept then.
+    """
     heads = shape.num_heads * shape.head_dim
     mlp = {"swiglu": 4, "gelu": 2, "relu2": 3}[shape.mlp] * shape.d_ff
     kept = (4 * shape.d_model + 8 * heads + mlp) * (2 if half else 4)
@@ -99,7 +104,8 @@ def blocks_bytes(shape: ModelConfig, half: bool, window: int, device: str) -> fl
         kept += (2 * shape.d_model + (2 * heads if shape.qk_norm else 0)) * (2 if half else 4)
     written_out = (half and window <= LONGEST_WRITTEN_OUT) or shape.dropout > 0
     if shape.attention == "plain" or (written_out and device == "cpu"):
-        kept += shape.num_heads * window * _score_bytes(shape, half)
+        keys = window if masked else (window + min(window, QUERIES_AT_ONCE)) / 2
+        kept += shape.num_heads * keys * _score_bytes(shape, half)
     return shape.num_layers * kept
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -55,7 +56,7 @@ def train(
     world = join_world(config.device)
     if config.finetune and make_start is None:
         raise ConfigError("These are settings of a fine-tuning: ask `seedbed finetune` for it.")
-    dataset = None if make_start else open_dataset(config.data)
+    dataset = None if make_start else _open_text(config.data)
     lock = run.lock() if world.on_main else nullcontext()
     progress = Progress("training", None, unit="step", quiet=quiet or not world.on_main)
     with lock, run.full_disk_explained():
@@ -77,6 +78,16 @@ def train(
             job = set_up(run, resolved, dataset, world)
             with progress:
                 return _train(job, dataset, started, stop, progress)
+
+
+def _open_text(data: Path) -> PreparedDataset:
+    dataset = open_dataset(data)
+    if dataset.manifest.get("conversations"):
+        raise ConfigError(
+            f"{data} holds the conversations of a fine-tuning, not text. Ask `seedbed finetune` "
+            "for more of it, with the files that they came from."
+        )
+    return dataset
 
 
 def _train(

@@ -144,10 +144,11 @@ def _batch_sizes(
     rows = config.batch_size or max(1, wanted // context // world.size) * world.size
     own = rows_of_a_process(rows, world)
     half = choose_precision(config.precision, world.device) in ("bf16", "fp16")
+    masked = config.finetune is not None
     micro = config.micro_batch_size or defaults.micro_batch_for(
         own,
         logits=4 * width * shape.vocab_size,
-        kept=width * blocks_bytes(shape, half, width, world.device.type),
+        kept=width * blocks_bytes(shape, half, width, world.device.type, masked=masked),
         device=world.device,
     )
     if own % micro:
