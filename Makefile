@@ -3,7 +3,7 @@
 #   make demo    sample stories -> tokenizer -> training -> evaluation -> three stories
 #   make test    the test suite
 #   make check   format, lint, types, layers, doctests, the command reference
-#   make bench   the benchmarks, which write benchmarks/results/
+#   make bench   the benchmarks, which write benchmarks/results/ and read SEEDBED_DATA, real texts
 #   make faults  kills and damage: does every run end as if nothing had happened?
 #   make validate  does `seedbed compare` find a truth that is known? 10 minutes or less
 #   make docs    docs/commands.md anew, from the commands themselves
@@ -34,7 +34,9 @@ check: .venv/dev
 	$(BIN)/python docs/make_commands.py --check
 
 bench: .venv/dev
-	set -e; for benchmark in $(filter-out %/harness.py %/meters.py %/trainers.py %/gpu.py %/known_texts.py %/validate.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$benchmark; done
+	@failed=; for benchmark in $(filter-out %/harness.py %/meters.py %/trainers.py %/gpu.py %/known_texts.py %/validate.py,$(wildcard benchmarks/*.py)); do \
+		echo "$$benchmark"; $(BIN)/python $$benchmark || failed="$$failed $$benchmark"; \
+	done; test -z "$$failed" || { echo "Failed:$$failed" >&2; exit 1; }
 
 faults: .venv/dev
 	$(BIN)/python tests/faults/harness.py

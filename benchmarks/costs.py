@@ -1,10 +1,10 @@
 """Does `seedbed doctor` foretell what a run takes?
 
 Each shape is first foretold, as `seedbed doctor --data` does it, and then trained for some steps in
-a fresh process, which tells its peak memory and its seconds a step. Prints a table and writes
-benchmarks/results/costs-cpu.md. Waits a while for a quiet machine.
+a fresh process, which tells its peak memory and its seconds a step.
 
-    python benchmarks/costs.py [--memory-only]
+    python benchmarks/costs.py
+    python benchmarks/costs.py [--memory-only] [--only WORDS]      shown and not written
 """
 
 from __future__ import annotations
@@ -12,29 +12,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from meters import wait_until_quiet
+import harness
+from harness import DATA, Measured, Report, table
 
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("SEEDBED_DATA", ROOT / ".." / "shared" / "data")).resolve()
-os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(DATA / "tiktoken_cache"))
+if TYPE_CHECKING:
+    from seedbed.doctor.cost import RunCost
+    from seedbed.training.config import TrainConfig
 
-from seedbed.config import build  # noqa: E402
-from seedbed.data.prepare import PrepareConfig, prepare  # noqa: E402
-from seedbed.doctor.cost import RunCost, estimate_cost  # noqa: E402
-from seedbed.files import read_json_lines  # noqa: E402
-from seedbed.machine import this_machine  # noqa: E402
-from seedbed.training.config import TrainConfig  # noqa: E402
-
-RESULT = ROOT / "benchmarks" / "results" / "costs-cpu.md"
 SECONDS = 8  # of training, about
 
 # Name -> tokenizer, then settings.
@@ -99,128 +89,121 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
-
-# A fresh process: trains, then says what it had in memory at most.
-TRAIN = """
-import sys
-from pathlib import Path
-from seedbed.config import build, read_yaml
-from seedbed.machine import peak_memory
-from seedbed.training.config import TrainConfig
-from seedbed.training.pretrain import train
-train(build(TrainConfig, read_yaml(Path(sys.argv[1]))), quiet=True)
-print(peak_memory())
-"""
+QUICK = {"0.1M, bytes": ("byte", {"model": {"size": "0.1m", "context_length": 64}})}
+HEADER = ("", "memory foretold", "measured", "off by", "s a step foretold", "measured", "off by")
 
 
 @dataclass(frozen=True)
-class Row:
+class Compared:
+    """A shape, what was foretold of it, and what was so."""
+
     name: str
     foretold: RunCost
     memory: float
     seconds_per_step: float
 
-
-def datasets(folder: Path) -> dict[str, Path]:
-    """Return one prepared dataset for each tokenizer."""
-    made: dict[str, Path] = {}
-    for tokenizer in ("byte", "bpe", "gpt2"):
-        made[tokenizer] = folder / tokenizer
-        prepare(
-            PrepareConfig(
-                sources=(str(DATA / "tinystories" / "valid.txt"),),
-                out=made[tokenizer],
-                tokenizer=tokenizer,
-            )
-        )
-    return made
+    def row(self, timed: bool) -> list[str]:
+        memory, step = self.foretold.memory, self.foretold.seconds_per_step
+        seconds = [f"{step:.3f}", f"{self.seconds_per_step:.3f}", off(step, self.seconds_per_step)]
+        return [
+            self.name,
+            f"{memory / 1e6:,.0f} MB",
+            f"{self.memory / 1e6:,.0f} MB",
+            off(memory, self.memory),
+            *(seconds if timed else ["", "", ""]),
+        ]
 
 
-def compare(name: str, config: TrainConfig, *, timed: bool) -> Row:
+def off(foretold: float, measured: float) -> str:
+    return f"{foretold / measured - 1:+.0%}"
+
+
+def child(config: str) -> Measured:
+    """Train; return the bytes that this took at most."""
+    from seedbed.config import build, read_yaml
+    from seedbed.machine import peak_memory
+    from seedbed.training.config import TrainConfig
+    from seedbed.training.pretrain import train
+
+    train(build(TrainConfig, read_yaml(Path(config))), quiet=True)
+    return {"memory": peak_memory()}
+
+
+def dataset_for(tokenizer: str, folder: Path, quick: bool) -> Path:
+    """Return stories, prepared in the folder with a tokenizer where that is not done yet."""
+    from seedbed.data.prepare import PrepareConfig, prepare
+
+    source = "sample:stories:100" if quick else str(harness.real_text("tinystories", "valid.txt"))
+    out = folder / tokenizer
+    if not out.is_dir():
+        prepare(PrepareConfig(sources=(source,), out=out, tokenizer=tokenizer))
+    return out
+
+
+def compare(name: str, config: TrainConfig, *, timed: bool, quick: bool) -> Compared:
+    """Foretell what a run takes, and train to see."""
     from seedbed.config import to_yaml
+    from seedbed.doctor.cost import estimate_cost
+    from seedbed.files import read_json_lines
 
     foretold = estimate_cost(config, timed=timed)
     steps = max(5, min(200, round(SECONDS / foretold.seconds_per_step)))
-    if not timed:
-        steps = 5
-    real = config.model_copy(update={"horizon": f"{steps} steps"})
+    real = config.model_copy(update={"horizon": f"{steps if timed and not quick else 5} steps"})
     file = config.out.with_suffix(".yaml")
     file.write_text(to_yaml(real))
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(file)], check=True, stdout=subprocess.PIPE, text=True
-    )
+    memory = harness.in_fresh_process(__file__, {"config": file})["memory"]
     lines = read_json_lines(real.out / "metrics.jsonl")
     rates = [foretold.batch_tokens / line["tokens_per_second"] for line in lines]
-    return Row(name, foretold, float(done.stdout.split()[-1]), median(rates[2:]))
+    return Compared(name, foretold, memory, median(rates[2:]))
 
 
-def shown(rows: list[Row], *, timed: bool) -> list[str]:
-    lines = [
-        "| | memory foretold | measured | off by | s a step foretold | measured | off by |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        memory, step = row.foretold.memory, row.foretold.seconds_per_step
-        time = (
-            f"{step:.3f} | {row.seconds_per_step:.3f} | {step / row.seconds_per_step - 1:+.0%}"
-            if timed
-            else " | | "
-        )
-        lines.append(
-            f"| {row.name} | {memory / 1e6:,.0f} MB | {row.memory / 1e6:,.0f} MB | "
-            f"{memory / row.memory - 1:+.0%} | {time} |"
-        )
-    return lines
+def rows(asked: argparse.Namespace) -> list[list[str]]:
+    """Return the rows of the table, each told when it is there."""
+    from seedbed.config import build
+    from seedbed.training.config import TrainConfig
+
+    usual: dict[str, Any] = {
+        "horizon": "200 steps",
+        "compile": "off",
+        "log_every": 1,
+        "device": "cpu",
+    }
+    usual["evaluation"] = {"every": 1_000_000}  # after the last step only: steps are timed
+    timed, shapes = not asked.memory_only, QUICK if asked.quick else SHAPES
+    found: list[list[str]] = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for number, (name, (tokenizer, settings)) in enumerate(shapes.items()):
+            if asked.only not in name:
+                continue
+            data = dataset_for(tokenizer, folder, asked.quick)
+            fixed = {"data": data, "out": folder / f"run{number}"}
+            config = build(TrainConfig, usual, fixed, settings)
+            compared = compare(name, config, timed=timed, quick=asked.quick)
+            found.append(compared.row(timed))
+            parts = {k: round(v / 1e6) for k, v in compared.foretold.memory_parts.items()}
+            harness.tell(f"{' | '.join(found[-1])}\n    {json.dumps(parts)}")
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--memory-only", action="store_true", help="time nothing, write nothing")
+    os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(DATA / "tiktoken_cache"))
+    parser = harness.arguments(__doc__)
+    parser.add_argument("--memory-only", action="store_true", help="time nothing")
     parser.add_argument("--only", default="", help="shapes whose name contains this")
-    options = parser.parse_args()
-    timed = not options.memory_only
-    disturbed = wait_until_quiet() if timed else ""
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        data = datasets(Path(folder))
-        for number, (name, (tokenizer, settings)) in enumerate(SHAPES.items()):
-            if options.only not in name:
-                continue
-            fixed = {"data": data[tokenizer], "out": Path(folder) / f"run{number}"}
-            usual: dict[str, Any] = {
-                "horizon": "200 steps",
-                "compile": "off",
-                "log_every": 1,
-                "device": "cpu",
-            }
-            usual["evaluation"] = {"every": 1_000_000}  # after the last step only: steps are timed
-            rows.append(compare(name, build(TrainConfig, usual, fixed, settings), timed=timed))
-            print(shown(rows[-1:], timed=timed)[-1], flush=True)
-            parts = {k: round(v / 1e6) for k, v in rows[-1].foretold.memory_parts.items()}
-            print("   ", json.dumps(parts), file=sys.stderr, flush=True)
-    if not timed or options.only:
+    asked = parser.parse_args()
+    if asked.memory_only or asked.only:
+        print(table(HEADER, rows(asked)))
         return
-    machine = this_machine()
-    load = os.getloadavg()[0]
-    text = "\n".join(
-        [
-            "# What a run costs: foretold by `seedbed doctor --data`, and measured",
-            "",
-            f"{machine.name}, {machine.cores} cores, load average {load:.1f} at the end; "
-            f"torch {torch.__version__}; `python benchmarks/costs.py`",
-            disturbed,
-            "",
-            *shown(rows, timed=timed),
-            "",
-            f"Each shape is trained for about {SECONDS} seconds in a process of its own. Memory is "
-            "the peak of that process, evaluation, samples and saving included. The batches are "
-            "those that the rules choose, where the name says nothing else.",
-            "",
-        ]
+    report = Report("costs", asked)
+    report.write(
+        "What a run costs: foretold by `seedbed doctor --data`, and measured",
+        table(HEADER, rows(asked)),
+        f"Each shape is trained for about {SECONDS} seconds in a process of its own. Memory is "
+        "the peak of that process, evaluation, samples and saving included. The batches are "
+        "those that the rules choose, where the name says nothing else.",
     )
-    print(text)
-    RESULT.write_text(text)
 
 
 if __name__ == "__main__":
-    main()
+    harness.run(main, child)

@@ -355,7 +355,7 @@ def trained_losses(asked: argparse.Namespace) -> str:
         if not asked.text:
             sys.exit("`--checkpoint` needs `--text FILE`: what it was not trained on.")
         return losses(asked.checkpoint, asked.text, asked)
-    text = harness.characters()[: 40_000 if asked.quick else None]
+    text = harness.characters(asked.quick)
     cut = len(text) * 9 // 10
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -363,11 +363,7 @@ def trained_losses(asked: argparse.Namespace) -> str:
         (folder / "val.txt").write_text(text[cut:], encoding="utf-8")
         prepare = ["prepare", "train.txt", "--out", "data", "--tokenizer", "byte"]
         train = ["train", "--data", "data", "--out", "run", f"device={asked.device}"]
-        train += (
-            ["--steps", "5", "--size", "0.1m"]
-            if asked.quick
-            else ["--minutes", "2", "--size", "1m"]
-        )
+        train += ("--steps 5 --size 0.1m" if asked.quick else "--minutes 2 --size 1m").split()
         for words in (prepare, train):
             harness.seconds_of(["-m", "seedbed", *words], folder=folder)
         return losses(folder / "run", str(folder / "val.txt"), asked)

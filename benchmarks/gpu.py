@@ -76,8 +76,7 @@ def curve_part(asked: argparse.Namespace) -> str:
     """Return a table of how far apart the losses of runs are that differ in device, or in seed."""
     steps = 4 if asked.quick else 100
     with tempfile.TemporaryDirectory() as folder:
-        text = harness.made_up_stories(60) if asked.quick else harness.characters()
-        data = throughput.prepare_characters(text, Path(folder))
+        data = throughput.prepare_characters(harness.characters(asked.quick), Path(folder))
         here = losses(data, asked.device, steps, seed=1)
         processor = losses(data, "cpu", steps, seed=1)
         other = losses(data, asked.device, steps, seed=2)
@@ -123,7 +122,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], str]] = {
 
 def main() -> None:
     parser = harness.arguments(__doc__)
-    parser.set_defaults(device="cuda")
+    parser.set_defaults(device="cuda", brief=False, only=None)  # time_to_loss's and generation's
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--target", type=float, help="the loss to reach, instead of nanoGPT's")
     parser.add_argument("--seconds", type=float, help="what to compare with, without nanoGPT")
@@ -142,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    harness.run(main, dict)

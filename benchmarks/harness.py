@@ -170,15 +170,25 @@ def python_with(module: str, other: Path | None) -> Path | None:
 # --- texts ---------------------------------------------------------------------------------------
 
 
-def characters(corpus: str = "tinyshakespeare") -> str:
-    """Return at most 1.1 MB of a corpus of SEEDBED_DATA, in ASCII; made-up stories where none is.
+def real_text(*parts: str) -> Path:
+    """Return a file or folder of SEEDBED_DATA; end with what to do where there is none."""
+    path = DATA.joinpath(*parts)
+    if not path.exists():
+        sys.exit(
+            f"There is no {path}. This benchmark reads real text: set SEEDBED_DATA to a folder "
+            f"that has {'/'.join(parts)}, or say --quick, which makes up its own."
+        )
+    return path
+
+
+def characters(quick: bool, corpus: str = "tinyshakespeare") -> str:
+    """Return at most 1.1 MB of a corpus, in ASCII; a few made-up stories in the quick form.
 
     tinyshakespeare as nanoGPT has it; of others the first characters.
     """
-    folder = DATA / corpus
-    if not folder.is_dir():
-        return made_up_stories(4000)
-    files = sorted(folder.glob("*.txt"), key=lambda file: -file.stat().st_size)
+    if quick:
+        return made_up_stories(60)
+    files = sorted(real_text(corpus).glob("*.txt"), key=lambda file: -file.stat().st_size)
     return files[0].read_text("utf-8").encode("ascii", "ignore").decode()[:1_115_394]
 
 
@@ -192,7 +202,7 @@ def unique_documents() -> list[str]:
     """Return every document of SEEDBED_DATA once, in a fixed order."""
     documents: dict[str, None] = {}
     for folder in TEXT_FOLDERS:
-        for file in sorted((DATA / folder).iterdir()):
+        for file in sorted(real_text(folder).iterdir()):
             documents.update(dict.fromkeys(filter(None, _documents_of(file))))
     return list(documents)
 
@@ -264,8 +274,6 @@ class Report:
         peers = [f"nanoGPT {_commit_of(nanogpt)}"] if nanogpt else []
         if self._asked.litgpt:
             peers.append(f"the peers' own environment: {versions(self._asked.litgpt)}")
-        places = {str(nanogpt): "PATH", str(self._asked.litgpt): "PYTHON"}  # of this machine alone
-        words = [Path(sys.argv[0]).name, *(places.get(word, word) for word in sys.argv[1:])]
         lines = [
             "**Quick form: tiny sizes, to see that it runs. Its figures mean nothing.**"
             if self._asked.quick
@@ -276,9 +284,21 @@ class Report:
             f"Python {platform.python_version()}, {versions(Path(sys.executable))}"
             + "".join(f"; {peer}" for peer in peers)
             + ".",
-            f"Command: `python benchmarks/{shlex.join(words)}`, {time.strftime('%Y-%m-%d')}.",
+            f"Command: `{self._command()}`, {time.strftime('%Y-%m-%d')}.",
         ]
         return "\n".join(filter(None, lines))
+
+    def _command(self) -> str:
+        """Return the command without what this machine alone has: its paths, and `--results`."""
+        parser = argparse.ArgumentParser(add_help=False)
+        parser.add_argument("--results")
+        _, words = parser.parse_known_args(sys.argv[1:])
+        names = {str(self._asked.nanogpt): "PATH", str(self._asked.litgpt): "PYTHON"}
+        for number, word in enumerate(words):
+            option, equals, value = word.rpartition("=")
+            name = names.get(value) or ("PATH" if Path(value).is_absolute() else value)
+            words[number] = option + equals + name
+        return f"python benchmarks/{shlex.join([Path(sys.argv[0]).name, *words])}"
 
 
 def machine(device: str = "cpu") -> str:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness import DATA, ROOT, blocks_of
+from harness import ROOT, blocks_of, real_text
 
 CODE_BLOCK = 2048  # characters
 HELD_OUT_FILE = 8  # every so many files of code
@@ -43,10 +43,7 @@ def code(quick: bool, *, held_out: bool = False) -> list[str]:
 
 
 def _read(folder: str, name: str) -> str:
-    path = DATA / folder / name
-    if not path.is_file():
-        sys.exit(f"no {path}: set SEEDBED_DATA to a folder with the real data, or say --quick")
-    return path.read_text(encoding="utf-8")
+    return real_text(folder, name).read_text(encoding="utf-8")
 
 
 def first_bytes(documents: Iterable[str], size: int) -> list[str]:

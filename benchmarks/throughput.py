@@ -211,7 +211,7 @@ def main() -> None:
     asked = parser.parse_args()
     report = Report("throughput", asked)
     shapes = QUICK if asked.quick else {n: SHAPES[n] for n in asked.shape or SHAPES}
-    text = harness.made_up_stories(60) if asked.quick else harness.characters()
+    text = harness.characters(asked.quick)
     with tempfile.TemporaryDirectory() as folder:
         data = prepare_characters(text, Path(folder))
         sections = [

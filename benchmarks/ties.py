@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 import harness
 import known_texts
 import numpy as np
-from harness import DATA, ROOT, Report, table
+from harness import ROOT, Report, table
 
 if TYPE_CHECKING:
     from seedbed.experiments.jobs import JobScores
@@ -74,10 +74,7 @@ class Null:
 def sources_of(folder: Path, quick: bool) -> dict[str, str]:
     """Return the corpora."""
     if not quick:
-        missing = [name for name in CORPORA.values() if not (DATA / name).exists()]
-        if missing:
-            sys.exit(f"no {DATA / missing[0]}: set SEEDBED_DATA to a folder with the real data")
-        return {name: str(DATA / path) for name, path in CORPORA.items()}
+        return {name: str(harness.real_text(path)) for name, path in CORPORA.items()}
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"stories": known_texts.stories(quick), "language": known_texts.code(quick)}
     return {

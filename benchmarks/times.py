@@ -2,7 +2,8 @@
 
 Trains each size for a few steps with `seedbed train`, everything else left as it is chosen, and
 takes the median rate of the steps after the first two. Adds the figures of this device to
-benchmarks/results/times.json and writes the tables anew from all that is there.
+benchmarks/results/times.json and writes the tables anew from all that is there. With `--quick` or
+`--results` the page is left alone.
 
     python benchmarks/times.py [--sizes 1m,3m,10m,30m,100m] [--steps 8] [--name "CPU, 2 cores"]
     python benchmarks/times.py --tables-only
@@ -20,15 +21,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import harness
 import torch
+from harness import RESULTS, ROOT, table
+from meters import wait_until_quiet
 
 from seedbed import load_checkpoint
 from seedbed.config import read_yaml
 from seedbed.files import read_json_lines
 from seedbed.machine import this_machine
 
-RESULTS = Path(__file__).parent / "results" / "times.json"
-PAGE = Path(__file__).parents[1] / "docs" / "times.md"
+PAGE = ROOT / "docs" / "times.md"
 BEGIN, END = "<!-- written by benchmarks/times.py: -->", "<!-- up to here -->"
 SIZES = ("1m", "3m", "10m", "30m", "100m")
 DEVICES = ("T4", "V100", "RTX 3080", "RTX 4090", "A100", "H100", "Apple M")  # columns to be filled
@@ -39,25 +42,28 @@ Device = dict[str, Any]  # machine, versions, command; sizes -> Figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.arguments(__doc__)
+    parser.set_defaults(device="auto")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--name", default=device_name())
     parser.add_argument("--tables-only", action="store_true")
-    options = parser.parse_args()
-    results: dict[str, Device] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    if not options.tables_only:
-        device = results.setdefault(options.name, {"sizes": {}})
-        device.update(surroundings(options.steps))
-        with tempfile.TemporaryDirectory() as folder:
-            data = prepare(Path(folder))
-            for size in options.sizes.split(","):
-                device["sizes"][size] = measure(size, data, Path(folder), options.steps)
-                print(size, device["sizes"][size], flush=True)
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n\n{END}{after}", encoding="utf-8")
+    asked = parser.parse_args()
+    if asked.quick:
+        asked.sizes, asked.steps = SIZES[0], WARM_UP + 2
+    file = asked.results / ("times-quick.json" if asked.quick else "times.json")
+    results: dict[str, Device] = json.loads(file.read_text()) if file.is_file() else {}
+    if not asked.tables_only:
+        if not asked.quick and (disturbed := wait_until_quiet()):
+            harness.tell(disturbed)
+        measure_all(asked, results.setdefault(asked.name, {"sizes": {}}))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(results, indent=2) + "\n")
+    print(tables(results))
+    if file == RESULTS / "times.json":
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        PAGE.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n\n{END}{after}", encoding="utf-8")
 
 
 def device_name() -> str:
@@ -76,17 +82,24 @@ def surroundings(steps: int) -> Device:
     }
 
 
-def prepare(folder: Path) -> Path:
-    data = folder / "data"
-    source = ["sample:stories:3000", "--val-fraction", "0.02", "--out", str(data)]
-    subprocess.run([sys.executable, "-m", "seedbed", "prepare", *source], check=True)
-    return data
+def measure_all(asked: argparse.Namespace, device: Device) -> None:
+    """Measure each size that is asked for, and note it with what it was measured on."""
+    device.update(surroundings(asked.steps))
+    stories = "sample:stories:200" if asked.quick else "sample:stories:3000"
+    words = ["prepare", stories, "--val-fraction", "0.02", "--out", "data"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        harness.seconds_of(["-m", "seedbed", *words], folder=folder)
+        for size in asked.sizes.split(","):
+            device["sizes"][size] = measure(size, folder, asked)
+            harness.tell(f"{size} {device['sizes'][size]}")
 
 
-def measure(size: str, data: Path, folder: Path, steps: int) -> Figures:
+def measure(size: str, folder: Path, asked: argparse.Namespace) -> Figures:
     """Return rate and memory of a few steps of training a model of `size`."""
-    run = folder / size
-    words = ["--data", str(data), "--out", str(run), "--size", size, "--steps", str(steps)]
+    run, steps = folder / size, asked.steps
+    words = ["--data", str(folder / "data"), "--out", str(run), "--size", size]
+    words += ["--steps", str(steps), f"device={asked.device}"]
     quiet = [
         "log_every=1",
         "samples.tokens=0",
@@ -119,14 +132,14 @@ def tables(results: dict[str, Device]) -> str:
         [size, *(_duration(results.get(name, {}).get("sizes", {}).get(size)) for name in columns)]
         for size in SIZES
     ]
-    parts = ["Time to train on one million tokens:", _table(["size", *columns], rows)]
+    parts = ["Time to train on one million tokens:", table(["size", *columns], rows)]
     for name, device in results.items():
         rows = [_row(size, device["sizes"][size]) for size in SIZES if size in device["sizes"]]
         head = ["size", "parameters", "tokens/s", "tokens a step", "peak memory", "computed in"]
         parts += [
             f"**{name}**: {device['machine']}; {device['versions']}; load average before "
             f"{device['load_before']}; {device['steps']} steps of each size.",
-            _table(head, rows),
+            table(head, rows),
         ]
     return "\n\n".join(parts)
 
@@ -149,10 +162,5 @@ def _row(size: str, figures: Figures) -> list[str]:
     ]
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 if __name__ == "__main__":
-    main()
+    harness.run(main, dict)

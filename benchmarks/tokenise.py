@@ -43,7 +43,7 @@ Batch = list[str]
 # --- in the child --------------------------------------------------------------------------------
 
 
-def child(contender: str, folder: str, measure: str) -> Measured:
+def child(contender: str, folder: str, measure: str, quick: bool) -> Measured:
     """Return seconds, the memory that encoding adds, or a hash of the ids."""
     import tiktoken  # noqa: F401  imports are not part of it
     import tokenizers  # noqa: F401
@@ -59,7 +59,7 @@ def child(contender: str, folder: str, measure: str) -> Measured:
     if measure == "ids":
         return hash_of_ids(encode(first + second), end=len(json_of(Path(folder) / "tokens.json")))
     if measure == "memory":
-        return memory(lambda: encode(first + second))
+        return memory(lambda: encode(first + second), 0.5 if quick else MEMORY_SECONDS)
     return seconds(encode(first + second), len(first))
 
 
@@ -89,11 +89,11 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def memory(encode: Callable[[], Iterator[Any]]) -> Measured:
+def memory(encode: Callable[[], Iterator[Any]], long: float) -> Measured:
     """Return how much memory both passes add at most, that of all processes added up, in bytes."""
     before = memory_of(os.getpid())
     watch = MemoryWatch(os.getpid(), every=0.05)
-    end = time.perf_counter() + MEMORY_SECONDS
+    end = time.perf_counter() + long
     while time.perf_counter() < end:
         for _ in encode():
             pass
@@ -171,10 +171,11 @@ def write_texts(documents: list[str], folder: Path) -> None:
     (folder / "tokens.json").write_text(json.dumps(tokens), encoding="utf-8")
 
 
-def measure(folder: Path, what: str, rounds: int) -> dict[str, list[Measured]]:
-    jobs = {name: {"contender": name, "folder": folder, "measure": what} for name in CONTENDERS}
+def measure(folder: Path, what: str, rounds: int, quick: bool) -> dict[str, list[Measured]]:
+    common = {"folder": folder, "measure": what, "quick": quick}
     contenders = {
-        name: partial(harness.in_fresh_process, __file__, job) for name, job in jobs.items()
+        name: partial(harness.in_fresh_process, __file__, {"contender": name} | common)
+        for name in CONTENDERS
     }
     return harness.take_turns(contenders, rounds)
 
@@ -200,10 +201,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_texts(documents, folder)
-        ids = measure(folder, "ids", 1)
+        ids = measure(folder, "ids", 1, asked.quick)
         assert len({each["hash"] for [each] in ids.values()}) == 1, f"the ids differ: {ids}"
-        extra = measure(folder, "memory", min(asked.rounds, 2))
-        timed = measure(folder, "seconds", asked.rounds)
+        extra = measure(folder, "memory", min(asked.rounds, 2), asked.quick)
+        timed = measure(folder, "seconds", asked.rounds, asked.quick)
     megabytes = sum(len(document.encode()) for document in documents) / 1e6
     header = ["", "first pass, MB/s", f"to {BASE}", "second pass, MB/s", f"to {BASE}"]
     header += ["MB per second of a processor", "second pass, s", "extra memory, MB"]

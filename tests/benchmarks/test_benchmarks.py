@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +37,10 @@ def run(script: str, *words: str, results: Path) -> str:
     assert done.returncode == 0, done.stderr
     assert "failed and is left out" not in done.stderr
     [report] = results.iterdir()
-    assert report.name in (f"{script}-cpu.md", f"{script}-quick-cpu.md")
+    assert report.name.replace("prepare-all", "prepare_all") in (
+        f"{script}-cpu.md",
+        f"{script}-quick-cpu.md",
+    )
     text = report.read_text()
     assert "Load average before" in text
     assert "torch " in text
@@ -60,13 +66,18 @@ def run(script: str, *words: str, results: Path) -> str:
         ),
         ("startup", [], ["| `seedbed --help` |", "| `seedbed train`, one step |"]),
         ("bpe_training", [], ["| Seedbed |", "| HF tokenizers |", "| sentencepiece |"]),
-        (
-            "time_to_loss",
-            ["--target", "9", "--seconds", "3"],
-            ["| Seedbed, `--minutes 0.050` |", "| 1 of 1 |"],
-        ),
         ("gpu", ["--device", "cpu", "--part", "curve"], ["| the processor | 0.0e+00 | 0.0e+00 |"]),
         ("gpu", ["--device", "cpu", "--part", "throughput"], ["| Seedbed, fp32, eager |"]),
+        (
+            "gpu",
+            ["--device", "cpu", "--part", "time", "--target", "9", "--seconds", "3"],
+            ["| Seedbed, `--minutes 0.050` |", "| 1 of 1 |"],
+        ),
+        ("gpu", ["--device", "cpu", "--part", "generation"], ["| Seedbed, int8 |"]),
+        ("demo", [], ["| whole command |", " of 20 |", "\n> Once upon a time"]),
+        ("costs", [], ["| 0.1M, bytes |"]),
+        ("prepare_all", [], ["| stories.txt | byte |", "- none"]),
+        ("tokenise", [], ["| Seedbed, 2 processes |", "| tiktoken, 1 thread |"]),
     ],
 )
 def test_the_quick_form_writes_its_table(
@@ -78,6 +89,17 @@ def test_the_quick_form_writes_its_table(
 
 
 @pytest.mark.slow
+def test_quick_times_are_told_and_leave_the_page_alone(tmp_path: Path) -> None:
+    page = BENCHMARKS.parent / "docs" / "times.md"
+    before = page.read_bytes()
+    command = [sys.executable, str(BENCHMARKS / "times.py"), "--quick", "--results", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(r"\| 1m \| 9\d\d,\d\d\d \|", done.stdout)
+    assert [file.name for file in tmp_path.iterdir()] == ["times-quick.json"]
+    assert page.read_bytes() == before
+
+
+@pytest.mark.slow
 def test_nanogpt_is_measured_where_there_is_a_checkout(tmp_path: Path) -> None:
     checkout = os.environ.get("NANOGPT")
     if not checkout:
@@ -85,42 +107,6 @@ def test_nanogpt_is_measured_where_there_is_a_checkout(tmp_path: Path) -> None:
     text = run("time_to_loss", "--nanogpt", checkout, results=tmp_path)
     assert "| nanoGPT, eager |" in text
     assert "| Seedbed, as large as nanoGPT's |" in text
-
-
-def test_contenders_take_turns() -> None:
-    from harness import take_turns
-
-    seen: list[str] = []
-    contenders = {name: lambda name=name: seen.append(name) or {"n": len(seen)} for name in "ab"}
-    assert take_turns(contenders, 3)["b"] == [{"n": 2}, {"n": 4}, {"n": 6}]
-    assert seen == list("ababab")
-
-
-def test_a_contender_that_fails_is_told_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    from harness import seconds_of, take_turns
-
-    contenders = {
-        "bad": lambda: seconds_of(["-c", "raise SystemExit('no such thing')"]),
-        "good": lambda: seconds_of(["-c", "print(7)"]),
-    }
-    measured = take_turns(contenders, 2)
-    assert [each["out"] for each in measured["good"]] == ["7\n", "7\n"]
-    assert "bad" not in measured
-    assert "no such thing" in capsys.readouterr().err
-
-
-def test_memory_of_a_child_is_that_of_its_whole_family(tmp_path: Path) -> None:
-    from harness import in_fresh_process
-
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import os, time\n"
-        "pid = os.fork()\n"
-        "block = bytearray(os.urandom(1)) * 100_000_000\n"
-        "time.sleep(1)\n"
-        "if pid: os.wait(); print('{}')\n"
-    )
-    assert 200e6 < in_fresh_process(str(script), {}, memory=True)["peak"] < 300e6
 
 
 def test_the_faster_of_eager_and_compiled_goes_on() -> None:
@@ -181,16 +167,82 @@ def test_a_headline_time_is_one_in_which_all_rounds_reach_the_loss(
     assert len(shares) > len(turns)
 
 
-def test_a_report_waits_for_a_quiet_machine_and_says_when_it_was_not(
-    monkeypatch: pytest.MonkeyPatch,
+def test_nanogpt_is_not_said_to_reach_the_loss_that_it_sets() -> None:
+    from time_to_loss import row
+
+    measured = [{"parameters": 9, "seconds": 2.0, "loss": loss} for loss in (1.0, 2.0)]
+    assert row("nanoGPT, eager", measured, 2.0, 1.0)[-1] == "-"
+    assert row("Seedbed, `--minutes 1`", measured, 2.0, 1.0)[-1] == "1 of 2"
+
+
+def test_a_nanogpt_that_fails_in_every_setting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time_to_loss
+
+    def fail(*_: object) -> None:
+        raise subprocess.CalledProcessError(1, "train.py", "", "no such thing")
+
+    monkeypatch.setattr(time_to_loss, "train_nanogpt", fail)
+    place = time_to_loss.Place(Path(), time_to_loss.TASKS["shakespeare"], 65, "cpu")
+    with pytest.raises(SystemExit, match="nanoGPT failed in every setting"):
+        time_to_loss.faster_nanogpt(place, ["eager", "compiled"])
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "parts"),
+    [
+        ("time_to_loss", ["--target", "9", "--seconds", "3"], ["shakespeare", "stories", "baby"]),
+        ("generation", [], ["10m", "100m"]),
+    ],
+)
+def test_each_task_and_size_has_a_result_file_of_its_own(
+    script: str, words: list[str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import meters
 
-    monkeypatch.setattr(meters.os, "getloadavg", lambda: (99.0, 99.0, 99.0))
+    benchmark = importlib.import_module(script)
     monkeypatch.setattr(meters, "PATIENCE", -1)
-    assert "load average was 99.0" in meters.wait_until_quiet()
-    monkeypatch.setattr(meters.os, "getloadavg", lambda: (0.1, 9.0, 9.0))
-    assert meters.wait_until_quiet() == ""
+    monkeypatch.setattr(benchmark, "section", lambda name, *_: f"of {name}")
+    monkeypatch.setattr(benchmark, "trained_losses", lambda _: "", raising=False)
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *words, "--results", str(tmp_path)])
+    benchmark.main()
+    files = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert set(files) == {f"{script}-{part}-cpu.md" for part in parts}
+    for part in parts:
+        assert f"\nof {part}\n" in files[f"{script}-{part}-cpu.md"]
+
+
+def test_make_bench_goes_on_after_a_failure_and_names_it_at_the_end(tmp_path: Path) -> None:
+    if not shutil.which("make"):
+        pytest.skip("no make")
+    python = tmp_path / "python"  # in the place of .venv/bin/python
+    python.write_text("#!/bin/sh\ncase $1 in */demo.py|*/startup.py) exit 3;; esac\n")
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-o", ".venv/dev", "bench", f"BIN={tmp_path}"],
+        cwd=BENCHMARKS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "benchmarks/tokenise.py" in done.stdout  # the last one
+    assert "Failed: benchmarks/demo.py benchmarks/startup.py\n" in done.stderr
+
+
+def test_times_wait_for_a_quiet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import times
+
+    seen: list[str] = []
+
+    def measure_all(_: object, device: times.Device) -> None:
+        seen.append("measured")
+        device.update(times.surroundings(8))
+
+    monkeypatch.setattr(times, "wait_until_quiet", lambda: seen.append("waited"))
+    monkeypatch.setattr(times, "measure_all", measure_all)
+    monkeypatch.setattr(sys, "argv", ["times.py", "--results", str(tmp_path)])
+    times.main()
+    assert seen == ["waited", "measured"]
 
 
 def test_ratios_are_to_the_best_peer_of_the_same_precision() -> None:
@@ -237,19 +289,3 @@ def test_size_given_to_seedbed_is_the_count_of_nanogpt() -> None:
     place = Place(Path(), TASKS["shakespeare"], 65, "cpu")
     per_block = 2 * 128 + 128 * 3 * 128 + 128 * 128 + 2 * 128 * 512  # norms, attention, MLP
     assert place.size == 65 * 128 + 4 * per_block + 128
-
-
-def test_a_report_says_that_the_quick_form_means_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import meters
-    from harness import Report
-
-    monkeypatch.setattr(meters, "PATIENCE", -1)  # wait for nothing
-    asked = argparse.Namespace(
-        results=tmp_path, quick=True, nanogpt=None, litgpt=None, device="cpu"
-    )
-    path = Report("name", asked).write("Title", "body")
-    assert "figures mean nothing" in path.read_text()
-    asked.quick = False
-    assert "figures mean nothing" not in Report("name", asked).write("Title", "body").read_text()
