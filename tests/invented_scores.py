@@ -43,7 +43,7 @@ def plan_of(
         "version": "0",
         "datasets": [_facts(name, mixtures.get(name, {})) for name in names],
         "evals": [
-            EvalSet(name=n, origin=o, documents=DOCUMENTS, bytes=1, dropped=0, dropped_bytes=0)
+            EvalSet(name=n, origin=o, documents=DOCUMENTS, bytes=1, dropped=0)
             for n, o in origins.items()
         ],
         "tasks": [
@@ -84,6 +84,7 @@ def _facts(name: str, mixture: dict[str, float]) -> DatasetFacts:
         mixture=mixture,
         found_documents=1000,
         found_bytes=1_000_000,
+        training_bytes=900_000,
         drops={},
         documents=900,
         bytes=900_000,

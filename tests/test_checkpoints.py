@@ -62,6 +62,25 @@ def test_a_checkpoint_gives_back_what_was_saved(folder: CheckpointFolder) -> Non
     assert state == {"step": 7}
 
 
+@pytest.mark.parametrize("content", ["", '{"model_type": "qw', "\x00"])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_damaged_config_is_told(content: str, sealed: bool, folder: CheckpointFolder) -> None:
+    save(folder, 1)
+    (folder.at(1) / "config.json").write_text(content)
+    if not sealed:
+        (folder.at(1) / "manifest.json").unlink()
+    problem = "bytes, but" if sealed else "is damaged: it is not JSON"
+    with pytest.raises(CheckpointError, match=rf"config\.json .*{problem}"):
+        load_checkpoint(folder.at(1))
+
+
+def test_a_checkpoint_of_ours_without_its_seal_is_refused(folder: CheckpointFolder) -> None:
+    save(folder, 1)
+    (folder.at(1) / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=r"without its manifest\.json.*--with-training"):
+        load_checkpoint(folder.at(1))
+
+
 def test_a_checkpoint_saved_twice_has_the_same_bytes(folder: CheckpointFolder) -> None:
     def content() -> dict[str, bytes]:
         return {p.name: p.read_bytes() for p in folder.at(7).rglob("*") if p.is_file()}

@@ -49,7 +49,7 @@ class Checkpoint:
     path: Path
     model: Transformer
     tokenizer: Tokenizer
-    facts: dict[str, Any]  # of its manifest: step, val_loss, ...
+    facts: dict[str, Any]  # of its manifest: step, tokens, chat; {} where it has none
 
 
 def save_checkpoint(
@@ -120,15 +120,30 @@ def load_checkpoint(
     """
     chosen = choose_inference_precision(precision or "auto", torch.device(device))
     folder = find_checkpoint(path)
-    stock = read_json(folder / "config.json")
-    is_ours = "seedbed" in stock or (folder / MANIFEST).is_file()
-    facts = check_seal(folder, error=CheckpointError) if is_ours else {}
-    model = Transformer(model_config(stock))
+    is_sealed = (folder / MANIFEST).is_file()
+    facts = check_seal(folder, error=CheckpointError) if is_sealed else {}
+    model = Transformer(model_config(_read_config(folder, is_sealed=is_sealed)))
     load_weights(model, folder)
     model.to(device).eval()
     if precision is not None:
         model = for_inference(model, chosen)
     return Checkpoint(folder, model, load_tokenizer(folder), facts)
+
+
+def _read_config(folder: Path, *, is_sealed: bool) -> dict[str, Any]:
+    """Return config.json; raise CheckpointError for one of ours without its seal."""
+    file = folder / "config.json"
+    try:
+        stock = read_json(file)
+    except ValueError:
+        raise CheckpointError(f"{file} is damaged: it is not JSON.") from None
+    if "seedbed" in stock and not is_sealed:
+        raise CheckpointError(
+            f"{folder} is a checkpoint of Seedbed without its {MANIFEST}, so nothing says whether "
+            "it is whole. Copy it anew, or push it with --with-training. If transformers saved it "
+            f"again, take `seedbed` out of {file.name}: then it is read as any model of theirs."
+        )
+    return stock
 
 
 def load_weights(model: Transformer, folder: Path) -> None:

@@ -40,6 +40,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean `{nearest[0]}`?" if nearest else ""
 
 
+def how_to_install(extra: str) -> str:
+    """Return the command that brings one of the extras of pyproject.toml.
+
+    >>> how_to_install("data")
+    'pip install -c constraints.txt ".[data]" in a clone of Seedbed'
+    """
+    return f'pip install -c constraints.txt ".[{extra}]" in a clone of Seedbed'
+
+
 # What torch says where it has no exception of its own for that: on a processor, on Apple's GPUs,
 # and inside CUDA's libraries.
 _NO_MEMORY = (

@@ -154,16 +154,19 @@ def measure_matmul_flops(device: torch.device, dtype: torch.dtype, *, size: int 
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
     seconds: list[float] = []
     for _ in range(6):
-        _wait_for(device)
+        wait_for(device)
         start = time.perf_counter()
         _ = a @ b
-        _wait_for(device)
+        wait_for(device)
         seconds.append(time.perf_counter() - start)
     return 2 * n**3 / min(seconds[1:])
 
 
-def _wait_for(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Return when a device has done what it was asked to: GPUs work on behind the program."""
     import torch
 
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -24,13 +24,14 @@ from typing import Any, Protocol
 
 import psutil
 
-from seedbed.errors import CheckpointError, ConfigError
+from seedbed.errors import CheckpointError, ConfigError, UserError, how_to_install
 from seedbed.files import (
     append_json_line,
     full_disk_explained,
     held_alone,
     read_json,
     read_json_lines,
+    read_manifest,
     write_json,
     write_text,
 )
@@ -95,6 +96,17 @@ class RunDir:
             return dict(read_json(self.request))
         except (OSError, ValueError, TypeError):
             return {}
+
+    def manifest_of(self, dataset: Path | None) -> dict[str, Any]:
+        """Return the manifest in a dataset's folder, if it is the one that the run began with.
+
+        Otherwise {}: it is no longer there, or was made anew since.
+        """
+        try:
+            manifest = read_manifest(dataset) if dataset else {}
+        except (UserError, OSError):
+            return {}
+        return manifest if manifest.get("checksum") == self.read_request().get("data") else {}
 
     def is_held(self) -> bool:
         """Return whether a process works on the run at this moment."""
@@ -207,7 +219,7 @@ class TensorBoardTracker:
             from tensorboard.summary import Writer  # pyright: ignore[reportMissingTypeStubs]
         except ImportError:
             raise ConfigError(
-                "`trackers` has tensorboard, which is not installed: pip install seedbed[track]."
+                f"`trackers` has tensorboard, which is not installed: {how_to_install('track')}."
             ) from None
         self._writer: Any = Writer(str(folder))
 
@@ -229,7 +241,7 @@ class WandbTracker:
             import wandb  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise ConfigError(
-                "`trackers` has wandb, which is not installed: pip install seedbed[track]."
+                f"`trackers` has wandb, which is not installed: {how_to_install('track')}."
             ) from None
         self._run: Any = wandb.init(  # pyright: ignore[reportUnknownMemberType]
             project="seedbed",

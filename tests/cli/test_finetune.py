@@ -53,6 +53,15 @@ def test_options_are_settings(story_model: Path, tmp_path: Path) -> None:
     assert config["optimizer"]["matrix_learning_rate"] == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize("setting", ["data", "from_checkpoint"])
+def test_folders_that_fine_tuning_makes_cannot_be_given(
+    setting: str, story_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words(story_model, tmp_path / "chat", f"{setting}=other")) == 2
+    assert f"`{setting}` is a folder that fine-tuning makes" in capsys.readouterr().err
+    assert not (tmp_path / "chat").exists()
+
+
 def test_the_run_is_named_after_what_it_began_from(story_model: Path) -> None:
     assert _name_of(story_model) == "stories"
     assert _name_of(story_model / "checkpoints" / "best") == "stories"

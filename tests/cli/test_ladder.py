@@ -67,8 +67,8 @@ def test_the_verdict_comes_first_and_what_is_foretold_second(
     ("words", "told"),
     [
         ((), "`sizes` is missing"),
-        (("--sizes", "1m,2m"), "Give three different ones"),
-        (("--sizes", "1m,2m,3m", "--budgets", "1m bytes"), "two different `budgets`"),
+        (("--sizes", "1m,2m"), "Give three or more, all different"),
+        (("--sizes", "1m,2m,3m", "--budgets", "1m bytes"), "Give two or more, all different"),
         (("--sizes", "1m,2m,3m", "--to-budget", "1 epoch"), "bytes of text"),
     ],
 )

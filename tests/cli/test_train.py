@@ -56,6 +56,14 @@ def test_recipe_then_options_then_words(data: Path, tmp_path: Path, seedbed: Cal
     assert made["out"] == f"runs/{data.name}"
 
 
+def test_a_run_on_the_dataset_that_is_here_is_named_after_it(
+    data: Path, seedbed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    shown = seedbed("train", "--data", ".", "--steps", 1, "--print-config")
+    assert parse_yaml(shown.out, origin="test")["out"] == f"runs/{data.name}"
+
+
 def test_options_land_where_they_belong(data: Path, tmp_path: Path, seedbed: Callable) -> None:
     (tmp_path / "shape.yaml").write_text("preset: llama\nnum_kv_heads: 1\n")
     options = (

@@ -18,7 +18,7 @@ from seedbed.data.describe import describe
 from seedbed.data.description_table import show, tables
 from seedbed.data.estimates import Estimate
 from seedbed.data.samples import sample_stories
-from seedbed.errors import ConfigError, DataError
+from seedbed.errors import ConfigError, DataError, how_to_install
 from seedbed.tokenizers.simple import ByteTokenizer
 
 Write = Callable[[str, list[str]], str]
@@ -168,7 +168,7 @@ def test_missing_packages_are_told_and_leave_the_rest(
     notes: list[str] = []
     source = write("a.jsonl", stories[:60])
     found = describe([source, source], evaluation=[source], note=notes.append)
-    assert all("pip install 'seedbed[data]'" in note for note in notes)
+    assert all(how_to_install("data") in note for note in notes)
     assert {note.split(".")[0] for note in notes} == {
         "Near duplicates are left out",
         "Languages are left out",

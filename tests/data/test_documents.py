@@ -28,7 +28,7 @@ from seedbed.data.documents import (
 from seedbed.data.drops import Drops
 from seedbed.data.pieces import Piece, ReadOptions
 from seedbed.data.text import text_pieces
-from seedbed.errors import DataError
+from seedbed.errors import DataError, how_to_install
 
 MANY = [f"Document {n}.\n\nIt has é, 語 and 🌱." for n in range(60)]
 END = "\n<|endoftext|>\n"
@@ -380,4 +380,4 @@ def test_parquet_without_pyarrow_says_what_to_install(
 ) -> None:
     write_parquet(tmp_path / "a.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "seedbed[data]" in told(tmp_path / "a.parquet")
+    assert f"needs pyarrow: {how_to_install('data')}" in told(tmp_path / "a.parquet")

@@ -13,7 +13,7 @@ import pytest
 from seedbed.data.documents import find_sources, read_documents
 from seedbed.data.pieces import ReadOptions
 from seedbed.data.prepared import PreparedDataset
-from seedbed.errors import DataError
+from seedbed.errors import DataError, how_to_install
 
 Prepared = Callable[..., PreparedDataset]
 
@@ -116,4 +116,4 @@ def test_without_datasets_it_says_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    assert "needs datasets: pip install 'seedbed[data]'" in told(f"hf:{folder}")
+    assert f"needs datasets: {how_to_install('data')}" in told(f"hf:{folder}")

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,27 @@ def test_the_examples_that_do_not_run_only_install_and_make() -> None:
         tool, *words = line.partition("#")[0].split()
         assert tool in ("pip", "make")
         assert tool == "pip" or words[0] in targets
+
+
+def test_every_extra_is_named_and_those_that_are_named_exist() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert _extras_in(ROOT / "README.md") == extras.keys()
+    for page in (*ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.ipynb")):
+        assert _extras_in(page) <= extras.keys(), page.name
+
+
+def _extras_in(page: Path) -> set[str]:
+    found = re.findall(r"\.\[([a-z,]+)\]", page.read_text(encoding="utf-8"))
+    return {name for names in found for name in names.split(",")}
+
+
+def test_torch_is_asked_for_in_the_version_that_was_tested() -> None:
+    tested = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    for page in (ROOT / "README.md", ROOT / "docs" / "getting-started.md"):
+        named = re.findall(r"torch==[\d.]+", page.read_text(encoding="utf-8"))
+        assert named, page.name
+        assert set(named) <= set(tested), page.name
 
 
 def test_the_links_lead_somewhere() -> None:

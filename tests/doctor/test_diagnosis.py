@@ -20,12 +20,15 @@ import pytest
 from seedbed.data.batches import Batch, WindowSampler
 from seedbed.data.prepared import open_dataset
 from seedbed.data.samples import sample_stories
-from seedbed.doctor import course, leaks
+from seedbed.doctor import course, leaks, learning
 from seedbed.doctor.diagnosis import CHECKS, diagnose
 from seedbed.doctor.evidence import RunEvidence
 from seedbed.errors import CheckpointError
 from seedbed.files import read_json, read_json_lines, write_json
 from seedbed.model import attention
+from seedbed.training import pretrain
+from seedbed.training.config import TrainConfig
+from seedbed.training.finetune import finetune
 
 Train = Callable[..., Path]
 Prepare = Callable[..., Path]
@@ -99,6 +102,22 @@ def test_overfitted(train: Train, prepared: Prepare) -> None:
     best = min(scores, key=scores.__getitem__)
     assert f"lowest at step {best}" in first.evidence
     assert f"is {scores[300] - scores[best]:.3f} higher at step 300" in first.evidence
+
+
+def test_an_epoch_of_pairs_of_answers_is_a_row_of_each(
+    healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pairs.jsonl"
+    pair = '{{"prompt": "{}?", "chosen": "Yes.", "rejected": "No."}}\n'
+    file.write_text("".join(pair.format(n) for n in range(20)))
+    own = {"checkpoint": healthy, "sources": (str(file),), "method": "dpo"}
+    common = {"horizon": "1 steps", "device": "cpu", "precision": "fp32", "samples": {"tokens": 0}}
+    monkeypatch.setattr(pretrain, "measure_matmul_flops", lambda *_: 1e10)
+    settings = {**common, "batch_size": 2, "out": tmp_path / "run", "finetune": own}
+    finetune(TrainConfig.model_validate(settings), quiet=True)
+    evidence = RunEvidence(tmp_path / "run")
+    pairs = evidence.dataset.train.num_documents // 2
+    assert learning._epochs(evidence, 3 * 64 * pairs) == "; the text was seen 3.0 times"
 
 
 def test_learning_rate_too_high(train: Train, found: Found) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seedbed.doctor.machine import MachineReport, find_problems
+from seedbed.doctor.machine import EXTRAS, MachineReport, find_problems
 from seedbed.machine import available_memory, container_cores, peak_memory
 
 GOOD = MachineReport(
@@ -57,6 +58,12 @@ def test_each_problem_is_told_with_a_remedy(
     (problem,) = find_problems(replace(GOOD, **changes), environment)
     assert words in problem.what
     assert problem.remedy
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert EXTRAS.keys() == extras.keys() - {"dev", "parity"}  # those are for the tests
 
 
 def test_the_quota_of_a_container_is_read(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from model_shapes import random_model, small
 from seedbed.checkpoints import load_checkpoint, save_checkpoint
 from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.data.prepared import PreparedDataset
-from seedbed.errors import ConfigError, DataError
+from seedbed.errors import ConfigError, DataError, how_to_install
 from seedbed.evaluation.copies import find_copies
 from seedbed.evaluation.figures import TextFigures, text_figures
 from seedbed.evaluation.generations import GenerationReport, evaluate_generations
@@ -235,7 +235,7 @@ def test_without_sacrebleu_only_own_references_are_refused(
     report = evaluate_generations(model, "val", limit=2, note=notes.append, **options)
     assert report.bleu is None
     assert report.human is not None
-    assert any("pip install 'seedbed[eval]'" in note for note in notes)
+    assert any(how_to_install("eval") in note for note in notes)
     path = prompts_file(tmp_path, {"prompt": "Two", "reference": "x"})
     with pytest.raises(ConfigError, match="sacrebleu"):
         evaluate_generations(model, path, **options)

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from seedbed.config import build
-from seedbed.experiments.budgets import SHAPES, Need, Rate, at_rate, choose_size, resolved_settings
+from seedbed.experiments.budgets import (
+    SHAPES,
+    Need,
+    Rate,
+    at_rate,
+    choose_size,
+    resolved_settings,
+    waves_of,
+)
 from seedbed.experiments.config import Budget, ExperimentConfig
 from seedbed.model.config import ModelConfig
 from seedbed.training.config import OptimizerSettings
@@ -48,6 +57,26 @@ def test_the_runs_of_a_minute_plan_take_the_minutes() -> None:
     assert jobs * size.seconds_per_job == pytest.approx(0.85 * 20 * 60 * 2)
     flops = size.tokens(2.5, 0) * size.shape.training_flops_per_token
     assert 0.7 < flops / (4e10 * size.seconds_per_job) < 1.0  # starting and scoring take the rest
+
+
+@pytest.mark.parametrize(
+    ("datasets", "workers", "waves"),
+    [("abcd", 2, 20), ("abc", 2, 15), ("ab", 64, 1), ("abc", 8, 4), ("abcd", 39, 2)],
+)
+def test_jobs_fit_in_the_minutes_however_unevenly_the_workers_are_filled(
+    datasets: str, workers: int, waves: int
+) -> None:
+    asked = config(minutes=60, seeds=8, datasets={name: f"{name}.txt" for name in datasets})
+    need = replace(NEED, datasets=len(datasets), workers=workers)
+    size = choose_size(asked, need, core(4e10))
+    assert waves_of(asked, size.seeds, workers) == waves
+    assert waves * size.seconds_per_job == pytest.approx(0.85 * 60 * 60)
+
+
+def test_a_race_waits_for_each_round() -> None:
+    asked = config(minutes=60, seeds=4, race=True, datasets={"a": "a.txt", "b": "b.txt"})
+    assert waves_of(asked, 4, 8) == 5  # a wave for each seed, and one for the other rates
+    assert waves_of(asked, 4, 1) == 12
 
 
 def test_more_minutes_give_more_seeds_first() -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -146,12 +147,14 @@ def test_finished_jobs_start_no_process(planned: Path, monkeypatch: pytest.Monke
     assert run_jobs(planned / "done", quiet=True).finished == 2
 
 
-@pytest.mark.parametrize(("executor", "package"), [("slurm", "submitit"), ("ray", "ray")])
+@pytest.mark.parametrize(
+    ("executor", "package", "extra"), [("slurm", "submitit", "cluster"), ("ray", "ray", "ray")]
+)
 def test_an_executor_that_is_not_installed_is_named(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch, executor: Any, package: str
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, executor: Any, package: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=f"needs {package}: pip install"):
+    with pytest.raises(ConfigError, match=f'needs {package}: pip install .*"\\.\\[{extra}\\]"'):
         run_jobs(fresh, executor=executor, quiet=True)
 
 
@@ -214,6 +217,32 @@ def test_submitit_runs_the_same_jobs(planned: Path, fresh: Path) -> None:
     assert "train.bin" in outcome.failed["b.s0"]
     done = scores(planned / "done")
     assert scores(fresh) == {name: done[name] for name in done if name != "b.s0.npz"}
+
+
+@pytest.mark.slow
+def test_what_slurm_stops_in_good_order_keeps_its_steps(
+    planned: Path, fresh: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("submitit")
+    plan = ExperimentDir(fresh).read_plan()
+    run = ExperimentDir(fresh).run(plan.jobs[0])
+
+    def stop() -> None:
+        wait_until((run / "metrics.jsonl").is_file)
+        (run / "mark").touch()
+        for process in psutil.Process().children(recursive=True):
+            if "submitit.core._submit" in process.cmdline():
+                process.terminate()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    outcome = run_jobs(fresh, plan.jobs[:1], executor="slurm", options={"cluster": "local"})
+    thread.join()
+    assert (outcome.finished, outcome.failed) == (1, {})
+    assert "run once more" not in capsys.readouterr().err
+    assert (run / "mark").exists()
+    name = f"{plan.jobs[0].name}.npz"
+    assert scores(fresh)[name] == scores(planned / "done")[name]
 
 
 @pytest.mark.slow

@@ -118,6 +118,21 @@ def test_the_same_call_again_runs_nothing_and_says_the_same(
         climb(other, out, quiet=True)
 
 
+def test_another_size_is_foretold_from_a_finished_ladder(
+    found: tuple[Path, LadderConfig, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, config, results = found
+    again = tmp_path / "again"
+    shutil.copytree(out, again)
+    other = config.model_copy(update={"to_size": "2m", "to_budget": "1m bytes"})
+    told = climb(other, again, quiet=True)
+    assert told is not None
+    assert told["foretold_at"] == {"parameters": 2e6, "bytes": 1e6}
+    assert {**told, "rungs": 0}.keys() == {**results, "rungs": 0}.keys()
+    assert told["rungs"] == results["rungs"]
+    assert climb(config, again, quiet=True) == results  # and back
+
+
 def test_a_ladder_that_was_moved_goes_on(
     found: tuple[Path, LadderConfig, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -144,9 +159,12 @@ def test_minutes_are_for_all_rungs(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"sizes": "1m,2m"}, "Give three different ones"),
+        ({"sizes": "1m,2m"}, "Give three or more, all different"),
+        ({"sizes": "1m,2m,3m,2000k"}, "Give three or more, all different"),
         ({"sizes": "1m,2m,big"}, "Write a count such as 1m"),
-        ({"budgets": "1m bytes"}, "two different `budgets`"),
+        ({"budgets": "1m bytes"}, "Give two or more, all different"),
+        ({"budgets": "1m bytes,2m bytes,1000k bytes"}, "Give two or more, all different"),
+        ({"to_size": "huge"}, "Write a count such as 1m"),
         ({"budgets": "1m tokens,2m tokens"}, "bytes of text"),
         ({"to_budget": "3 epochs"}, "bytes of text"),
         ({"minutes": 3.0}, "or `minutes` decide"),

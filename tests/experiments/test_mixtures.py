@@ -13,10 +13,11 @@ from invented_runs import write_scores
 from made_up_languages import documents, write_languages
 from seedbed.config import build
 from seedbed.errors import ConfigError, DataError
+from seedbed.experiments.compare import plan_comparison
 from seedbed.experiments.mixture_config import MixtureConfig, confirming_config, design_config
-from seedbed.experiments.mixture_results import fit_runs
+from seedbed.experiments.mixture_results import fit_runs, weight_limits
 from seedbed.experiments.mixtures import mix
-from seedbed.experiments.plan import Job, Plan
+from seedbed.experiments.plan import ExperimentDir, Job, Plan
 
 COUNT = 80
 SECOND = set(documents(2, COUNT, seed=0)) | set(documents(2, 20, seed=1))
@@ -152,9 +153,52 @@ def test_too_little_text_for_the_run_that_it_is_for_is_told(
     assert 0 < proposal["limits"]["one"] <= 1
 
 
+def test_too_little_text_is_told_before_any_run(settings: dict[str, Any], tmp_path: Path) -> None:
+    config = build(MixtureConfig, settings, {"intended_budget": "100m bytes"})
+    with pytest.raises(DataError, match=r"too little for 100,000,000 bytes"):
+        mix(config, tmp_path / "out", announce=inventing(tmp_path / "out"), quiet=True)
+    assert (tmp_path / "out" / "design" / "plan.json").exists()
+    assert not (tmp_path / "out" / "design" / "scores").exists()
+
+
+def test_limits_are_of_the_text_that_is_left_when_whole_documents_are_held_out(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    changes = {"eval_bytes": 2000, "intended_budget": "150k bytes"}
+    config = build(MixtureConfig, settings, changes)
+    plan = plan_comparison(design_config(config), tmp_path / "out", quiet=True)
+    held_out = [d.text for d in ExperimentDir(tmp_path / "out").read_eval("one")]  # cut
+    documents = [
+        json.loads(line)["text"]
+        for line in Path(settings["datasets"]["one"]).read_text(encoding="utf-8").splitlines()
+    ]
+    left = [d for d in documents if not any(d.startswith(beginning) for beginning in held_out)]
+    size = sum(len(d.encode()) for d in left)
+    assert len(left) < len(documents)
+    assert weight_limits(config, plan)[0] == pytest.approx(4 * size / 150_000)
+
+
+def test_a_source_that_changed_between_design_and_confirmation_is_refused(
+    settings: dict[str, Any], found: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(found[0], out)
+    shutil.rmtree(out / "confirm")  # as if the call had been stopped before
+    source = Path(settings["datasets"]["one"])
+    text = source.read_text(encoding="utf-8")
+    try:
+        source.write_text(text + '{"text": "More."}\n', encoding="utf-8")
+        with pytest.raises(DataError, match=r"one\.jsonl` changed since the plan"):
+            mix(build(MixtureConfig, settings), out, announce=inventing(out), quiet=True)
+    finally:
+        source.write_text(text, encoding="utf-8")
+
+
 def test_minutes_are_shared_between_design_and_confirmation(settings: dict[str, Any]) -> None:
     by_time = {**settings, "budget": None, "minutes": 24.0}
     assert design_config(build(MixtureConfig, by_time)).minutes == 15.0
+    checked = {**by_time, "minutes": 39.0, "rates": [0.5, 2.0], "rate_seeds": 5}
+    assert design_config(build(MixtureConfig, checked)).minutes == 13.929  # 15 runs of 15 + 27
 
 
 def test_the_confirmation_has_the_designs_size_and_other_seeds(

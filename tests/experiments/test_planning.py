@@ -170,6 +170,15 @@ def test_a_text_to_judge_by_is_looked_for_before_any_is_read(tmp_path: Path) -> 
     assert told == []
 
 
+def test_a_tokenizer_that_is_not_there_is_told_of_before_any_text_is_read(tmp_path: Path) -> None:
+    told: list[str] = []
+    with pytest.raises(ConfigError, match=r"no tokenizer `bpee`.*Did you mean `bpe`"):
+        make_plan(
+            small_config(tmp_path / "texts", tokenizer="bpee"), tmp_path / "out", note=told.append
+        )
+    assert told == []
+
+
 @pytest.mark.parametrize(
     ("end", "kept", "told"),
     [(" That was all.", 0, "no documents"), (" So it ended.", 1, "1 document")],
@@ -291,6 +300,14 @@ def test_minutes_are_turned_into_a_budget_by_measuring_a_step(
     assert make_plan(asked, tmp_path / "out", workers=2) == plan
 
 
+def test_minutes_are_told_for_as_many_jobs_at_a_time_as_there_are_workers(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "texts", seeds=3)  # 6 jobs
+    alone = make_plan(config, tmp_path / "alone", workers=1)
+    five = make_plan(config, tmp_path / "five", workers=5)
+    assert five.seconds_per_job == alone.seconds_per_job
+    assert five.minutes_expected == pytest.approx(alone.minutes_expected / 3, abs=0.051)
+
+
 def test_tasks_are_made_of_documents_that_no_training_text_has(tmp_path: Path) -> None:
     config = small_config(tmp_path / "texts", tasks=["swapped_words"], task_items=5)
     plan = make_plan(config, tmp_path / "out")
@@ -313,6 +330,14 @@ def test_a_tokenizer_that_favours_a_dataset_is_told_of(tmp_path: Path) -> None:
     told = f"{more:.0%} more tokens of `{few.name}` than of `{many.name}`"
     assert any(told in warning for warning in plan.warnings)
     assert few.steps / many.steps == pytest.approx(1 + more, rel=0.1)  # the same bytes
+    assert any(told in w and "as many more steps" in w for w in plan.warnings)
+    by_tokens = config.model_copy(update={"budget": "9k tokens"})
+    plan = make_plan(by_tokens, tmp_path / "by-tokens")
+    few, many = sorted(plan.datasets, key=lambda facts: facts.bytes_per_token)
+    assert few.steps == many.steps
+    less = 1 - few.bytes_per_run / many.bytes_per_run
+    [warning] = [w for w in plan.warnings if "more tokens of" in w]
+    assert f"in as many steps its runs read {less:.0%} less text" in warning
 
 
 def test_a_text_of_a_few_documents_is_refused(tmp_path: Path) -> None:

@@ -116,6 +116,15 @@ def test_with_texts_the_held_out_parts_give_a_ranking_beside_it() -> None:
     assert results.home_included is not None
 
 
+def test_datasets_are_equivalent_by_held_out_parts_too() -> None:
+    plan = plan_of(["a", "b", "c", "d"], texts=["text"], seeds=8, margin=0.05)
+    results = judge(plan, scores_of(plan, lambda *_: 2.5, document_sd=0.002))
+    assert results.home_included is not None
+    assert results.home_excluded is not None
+    for variant in (results.home_included, results.home_excluded):
+        assert {pair["verdict"] for pair in variant.differences} == {"equivalent"}
+
+
 def test_two_datasets_are_judged_on_both_parts_and_the_report_says_so() -> None:
     plan = plan_of(["clean", "noise"])
     results = judge(plan, scores_of(plan, truth))
@@ -300,6 +309,19 @@ def test_a_verdict_that_turns_with_the_learning_rate_is_told() -> None:
     assert results.best_rates.rates["b"] == 0.5
     assert results.best_rates.rates["c"] != 0.5
     assert results.best_rates.variant.ranking[0] == "b"
+
+
+def test_a_dataset_without_a_run_at_the_planned_rate_is_left_out_of_the_check() -> None:
+    plan = plan_of(["a", "b", "c"], texts=["text"], own=False, rates=[0.5])
+    scores = scores_of(plan, lambda d, _: 2.5 + 0.2 * "abc".index(d))
+    ran = {name: own for name, own in scores.items() if not name.startswith("c.") or "x0.5" in name}
+    results = judge(plan, ran)
+    assert results.ranking == ["a", "b"]
+    [check] = results.rates
+    assert check.variant.ranking == ["a", "b"]
+    assert any("No run of c has finished" in warning for warning in results.warnings)
+    del ran["b.s0.x0.5"]
+    assert judge(plan, ran).rates == []
 
 
 def test_the_best_rate_is_chosen_on_replicates_that_all_rates_have() -> None:

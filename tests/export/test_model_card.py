@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from seedbed.config import read_yaml
 from seedbed.errors import CheckpointError, ConfigError
 from seedbed.evaluation.evaluate import EvalReport
 from seedbed.export.model_card import model_card, public_name
 from seedbed.files import read_json, read_json_lines, seal_folder
+from seedbed.training.config import TrainConfig
+from seedbed.training.finetune import finetune
 
 
 @pytest.fixture
@@ -78,6 +82,64 @@ def test_a_dataset_made_anew_since_is_not_described(folder: Path, finished_run: 
         manifest.write_bytes(before)
     assert "documents" not in card
     assert "n-gram" not in card
+
+
+@pytest.fixture(scope="module", params=["sft", "dpo"])
+def fine_tuned(
+    request: pytest.FixtureRequest, finished_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a checkpoint of a model that learned conversations, or pairs of answers."""
+    home = tmp_path_factory.mktemp(request.param)
+    answers = {"sft": {"completion": "Yes."}, "dpo": {"chosen": "Yes.", "rejected": "No."}}
+    with (home / "answers.jsonl").open("w") as lines:
+        for n in range(20):
+            lines.write(json.dumps({"prompt": f"{n}?", **answers[request.param]}) + "\n")
+    own = {"sources": (str(home / "answers.jsonl"),), "method": request.param}
+    config = {
+        "out": home / "run",
+        "finetune": {"checkpoint": finished_run, **own},
+        "horizon": "2 steps",
+        "batch_size": 2,
+        "precision": "fp32",
+        "samples": {"tokens": 0},
+    }
+    finetune(TrainConfig.model_validate(config), quiet=True)
+    return (home / "run" / "checkpoints" / "best").resolve()
+
+
+def test_of_fine_tuning_only_what_is_known_is_told(fine_tuned: Path) -> None:
+    card = model_card(fine_tuned, repo="ada/answers")
+    run = fine_tuned.parent.parent
+    documents = read_json(run / "data" / "manifest.json")["train"]["documents"]
+    pairs = read_yaml(run / "config.yaml")["finetune"]["method"] == "dpo"
+    count = f"{documents // 2} pairs of answers" if pairs else f"{documents} conversations"
+    assert f"It was trained on `answers.jsonl` ({count})." in card
+    assert "weights of another model, `run`, whose training" in card
+    last = read_json_lines(run / "metrics.jsonl")[-1]
+    assert f"{last['val_bits_per_byte']:.4f} bits per byte on what the assistant says" in card
+    assert ("nats per token" in card) == (not pairs)
+    assert "apply_chat_template" in card
+    for false in (
+        "epochs)",
+        "tokens of training",
+        "`data`",
+        "validation text",
+        "documents",
+        "Once",
+    ):
+        assert false not in card
+    report = EvalReport(1.23456, 0.0125, 2.0, 7.389, 900, 1000, 12, None)
+    assert "says, 12 conversations of 1,000" in model_card(fine_tuned, repo="a/b", report=report)
+
+
+def test_the_lines_that_use_a_model_run(
+    folder: Path, fine_tuned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers")
+    for checkpoint, first in ((folder, "Once upon a time"), (fine_tuned, "")):
+        card = model_card(checkpoint, repo=str(checkpoint))
+        exec(card.split("```python\n")[1].split("```")[0], {})
+        assert capsys.readouterr().out.startswith(first)
 
 
 def test_damaged_metrics_are_told(finished_run: Path, tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_a_size_is_kept_to_from_below(size: str, vocab_size: int, preset: str) -
         {"num_heads": 12},
         {"num_heads": 6, "preset": "gpt2"},
         {"num_heads": 8, "head_dim": 32, "preset": "gpt2", "d_model": 256},
+        {"num_heads": 8, "head_dim": 32, "preset": "gpt2"},
         {"num_heads": 4, "preset": "relu2"},
         {"num_kv_heads": 2},
         {"num_kv_heads": 1},

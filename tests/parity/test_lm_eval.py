@@ -13,7 +13,7 @@ from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.data.samples import sample_stories
 from seedbed.evaluation.evaluate import evaluate
 
-lm_eval = pytest.importorskip("lm_eval", reason="pip install seedbed[eval]")
+lm_eval = pytest.importorskip("lm_eval", reason='pip install -c constraints.txt ".[parity]"')
 
 TASK = """
 task: seedbed_rolling

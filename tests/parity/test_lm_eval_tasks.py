@@ -15,7 +15,7 @@ from seedbed.evaluation.task_files import save_tasks
 from seedbed.evaluation.task_items import make_tasks
 from seedbed.evaluation.tasks import score_tasks
 
-lm_eval = pytest.importorskip("lm_eval", reason="pip install seedbed[eval]")
+lm_eval = pytest.importorskip("lm_eval", reason='pip install -c constraints.txt ".[parity]"')
 
 
 def test_each_item_is_right_for_the_harness_where_it_is_for_us(

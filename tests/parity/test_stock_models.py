@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from model_shapes import SHAPES, small
+from seedbed.checkpoints import load_checkpoint, save_checkpoint
+from seedbed.errors import CheckpointError
 from seedbed.model.huggingface import from_stock, model_config, stock_config, to_stock
 from seedbed.model.transformer import Transformer
+from seedbed.tokenizers.simple import CharTokenizer
 
 transformers = pytest.importorskip("transformers")
 
@@ -41,6 +45,28 @@ def test_stock_class_computes_our_logits(name: str, tmp_path: Path) -> None:
     with torch.no_grad():
         difference = (model(ids) - theirs.eval()(ids).logits).abs().max().item()
     assert difference < 1e-5
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_transformers_saved_again_is_read_as_a_model_of_theirs(
+    name: str, tmp_path: Path
+) -> None:
+    model = randomised(name)
+    save_checkpoint(tmp_path / "ours", model, CharTokenizer("abc"), facts={})
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    theirs.save_pretrained(tmp_path / "again")
+    shutil.copy(tmp_path / "ours" / "tokenizer.json", tmp_path / "again")
+    shutil.copy(tmp_path / "ours" / "tokenizer_config.json", tmp_path / "again")
+    with pytest.raises(CheckpointError, match="If transformers saved it again, take `seedbed` out"):
+        load_checkpoint(tmp_path / "again")
+    config = tmp_path / "again" / "config.json"
+    stock = json.loads(config.read_text())
+    del stock["seedbed"]
+    config.write_text(json.dumps(stock))
+    again = load_checkpoint(tmp_path / "again").model
+    ids = torch.randint(0, 96, (3, 24), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        assert (model(ids) - again(ids)).abs().max().item() < 1e-5
 
 
 @pytest.mark.parametrize("name", SHAPES)

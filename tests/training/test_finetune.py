@@ -326,6 +326,14 @@ def test_settings_that_do_not_go_together_are_refused(
         settings(finetune=own)
 
 
+def test_settings_of_a_training_on_text_are_refused(
+    settings: Callable[..., TrainConfig], dataset: Path
+) -> None:
+    on_text = settings().model_copy(update={"finetune": None, "data": dataset})
+    with pytest.raises(ConfigError, match="without `finetune`: ask `seedbed train`"):
+        finetune(on_text, quiet=True)
+
+
 def test_dpo_logs_accuracy_and_margin(tuned: Tuned, pairs: Path, tmp_path: Path) -> None:
     tuned(horizon="30 steps", finetune={"sources": (str(pairs),), "method": "dpo", "beta": 0.5})
     lines = read_json_lines(tmp_path / "run" / "metrics.jsonl")

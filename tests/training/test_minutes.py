@@ -29,9 +29,9 @@ Settings = Callable[..., TrainConfig]
     [
         # 95 of 100 seconds, 5 of them gone: 90, less ten pauses of 0.5
         ((None, None), Costs(0.1, 0.2, 0.3), (850, 10)),
-        # pauses of 5 seconds take a tenth of the time: two
-        ((None, None), Costs(0.1, 2.0, 3.0), (800, 2)),
-        # pauses longer than a tenth: the last one stays
+        # pauses of 2.5 seconds take a twentieth of the time: two; and three saves a hundredth
+        ((None, None), Costs(0.1, 2.2, 0.3), (841, 2)),
+        # pauses longer than a twentieth: the last one stays
         ((None, None), Costs(0.1, 20.0, 10.0), (600, 1)),
         # every 5th step is evaluated and may be saved: 0.1 + 0.5 / 5 a step, and one at the end
         ((5, None), Costs(0.1, 0.2, 0.3), (447, 10)),
@@ -176,7 +176,7 @@ LONG = {
 
 
 @pytest.mark.parametrize("slower", [0.5, 1.04, 2.0])
-def test_steps_that_take_longer_than_measured_become_fewer(
+def test_steps_follow_the_time_that_they_take(
     slower: float,
     settings: Settings,
     tmp_path: Path,
@@ -187,14 +187,26 @@ def test_steps_that_take_longer_than_measured_become_fewer(
     assert result.state == "finished"
     run = RunDir(tmp_path / "run")
     assert clock.now <= 60
-    assert slower < 1 or clock.now >= 0.9 * 60
+    assert clock.now >= 0.9 * 60
     assert (slower == 2.0) == (result.step < 50)
+    assert (slower == 0.5) == (result.step > 100)
     assert read_yaml(run.config)["horizon"] == f"{result.step} steps"
     lines = read_json_lines(run.metrics)
     assert lines[-1]["step"] == result.step
     assert lines[-1]["val_loss"] is not None
     assert lines[-1]["lr"] < 0.06 * max(line["lr"] for line in lines)  # decayed all the same
     assert pretrain.train(settings(**LONG), quiet=True).state == "already finished"
+
+
+def test_more_steps_are_evaluated_as_often(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch, 0.25)
+    asked = LONG | {"evaluation": {"every": None, "tokens": 32}, "checkpoint": {"every": None}}
+    result = pretrain.train(settings(**asked), quiet=True, started=0.0)
+    lines = read_json_lines(RunDir(tmp_path / "run").metrics)
+    assert result.step > 200
+    assert 10 <= sum(line["val_loss"] is not None for line in lines) <= 12
 
 
 def test_a_run_that_was_shortened_and_stopped_ends_as_it_would_have(

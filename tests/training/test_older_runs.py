@@ -6,10 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from seedbed.config import read_yaml
-from seedbed.errors import ConfigError
 from seedbed.files import read_json
 from seedbed.runs import RunDir
 from seedbed.training.job import RunResult
@@ -27,18 +24,3 @@ def test_a_run_older_than_a_setting_goes_on(trained: Trained, tmp_path: Path) ->
     run.config.write_text(json.dumps(config))  # which is YAML too
     assert trained(horizon="6 steps").state == "already finished"
     assert trained(horizon="8 steps").step == 8
-
-
-def test_a_run_begun_with_the_defaults_of_before_goes_on_with_them(
-    trained: Trained, tmp_path: Path
-) -> None:
-    trained(horizon="6 steps", optimizer={"momentum": 0.9, "weight_decay": 0.1})
-    assert trained(horizon="8 steps").step == 8  # both were written down as if asked for
-    optimizer = read_yaml(RunDir(tmp_path / "run").config)["optimizer"]
-    assert (optimizer["momentum"], optimizer["weight_decay"]) == (0.9, 0.1)
-
-
-def test_a_run_begun_with_another_momentum_is_refused(trained: Trained) -> None:
-    trained(horizon="6 steps", optimizer={"momentum": 0.7})
-    with pytest.raises(ConfigError, match=r"optimizer\.momentum"):
-        trained(horizon="8 steps")

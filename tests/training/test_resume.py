@@ -17,6 +17,7 @@ import torch
 
 from killing import kill_runs
 from seedbed.cli.main import run as run_command
+from seedbed.config import read_yaml
 from seedbed.data.batches import Batch, WindowSampler
 from seedbed.data.prepare import PrepareConfig, prepare
 from seedbed.data.prepared import open_dataset
@@ -185,6 +186,15 @@ def test_a_larger_horizon_goes_on(trained: Trained, tmp_path: Path) -> None:
     assert trained(horizon="20 steps").state == "already finished"
 
 
+def test_a_run_that_asks_for_a_common_decay_and_momentum_goes_on(trained: Trained) -> None:
+    asked = {"optimizer": {"weight_decay": 0.1, "momentum": 0.9}}
+    assert trained(horizon="2 steps", **asked).state == "finished"
+    assert trained(horizon="2 steps", **asked).state == "already finished"
+    assert trained(horizon="4 steps", **asked).step == 4
+    with pytest.raises(ConfigError, match=r"optimizer\.weight_decay: was 0\.1, is None"):
+        trained(horizon="4 steps")
+
+
 def test_fewer_steps_than_were_done_are_refused(trained: Trained, tmp_path: Path) -> None:
     trained()
     before = everything(tmp_path / "run")
@@ -246,6 +256,23 @@ def test_changing_other_settings_keeps_the_steps_that_minutes_became(
     assert (result.state, result.step) == ("finished", 11)
     lines = read_json_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 12))
+
+
+def test_changing_other_settings_keeps_the_intervals_that_were_measured(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_intervals = {"evaluation": {"every": None}, "checkpoint": {"every": None}}
+    short = {"horizon": "1 minutes", "max_epochs": 0.01, "log_every": None, **open_intervals}
+    with monkeypatch.context() as patched:
+        patched.setattr(minutes, "plan", lambda *_, **__: (11, 3))
+        raise_signal_at(patched, "take_step", 5)
+        assert trained(**short).state == "stopped"
+    before = read_yaml(tmp_path / "run" / "config.yaml")
+    assert before["evaluation"]["every"] == 4
+    assert trained(**short, samples={"tokens": 0}).step == 11
+    after = read_yaml(tmp_path / "run" / "config.yaml")
+    assert after["samples"]["tokens"] == 0
+    assert {**after, "samples": None} == {**before, "samples": None}
 
 
 def test_two_processes_do_not_train_one_run(

@@ -73,6 +73,14 @@ def test_the_command_that_is_shown_goes_on_with_the_run(
     assert [shlex.split(command)[1] for command in others] == ["eval", "generate", "plot"]
 
 
+def test_the_command_that_is_shown_says_where_even_if_it_is_here(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").touch()
+    request = {"config": {"data": ".", "out": ".", "seed": 7}}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    assert show_run(tmp_path).commands == ["seedbed train --data . --out . seed=7"]
+    assert show_run(tmp_path).settings == {"seed": 7}
+
+
 def test_a_run_at_work_or_without_checkpoints_is_not_told_to_go_on(
     trained: Callable[..., RunResult], tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def _diagnose(run: Path, as_json: bool) -> int:
 
 def _machine_lines(report: MachineReport) -> list[str]:
     from seedbed.doctor.machine import EXTRAS
+    from seedbed.errors import how_to_install
 
     lines = [
         f"processor  {report.processor}, {report.cores} cores, {report.threads} threads",
@@ -92,7 +93,7 @@ def _machine_lines(report: MachineReport) -> list[str]:
     ]
     for name, (_modules, gives) in EXTRAS.items():
         missing = report.extras[name]
-        state = f"missing: {', '.join(missing)}; pip install 'seedbed[{name}]'"
+        state = f"missing: {', '.join(missing)}; {how_to_install(name)}"
         lines.append(f"extra      {name} ({gives}): {state if missing else 'there'}")
     for problem in report.problems:
         lines += [f"problem    {problem.what}", f"           {problem.remedy}"]

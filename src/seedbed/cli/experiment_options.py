@@ -107,7 +107,7 @@ def announce_plan(plan: Plan) -> None:
 
 def stopped() -> int:
     """Say on stderr that the runs were stopped on request, and return the exit code for that."""
-    from seedbed.cli.main import STOPPED
+    from seedbed.training.stopping import STOPPED
 
     click.echo("stopped; the same command goes on from there", err=True)
     return STOPPED

@@ -93,8 +93,8 @@ def command(
     """
     started = time.perf_counter()  # importing torch counts too
 
-    from seedbed.cli.main import STOPPED
     from seedbed.config import build, merge, parse_overrides
+    from seedbed.errors import ConfigError
     from seedbed.training.config import TrainConfig
 
     given = {key: value for key, value in options.items() if value not in (None, ())}
@@ -103,10 +103,16 @@ def command(
         "finetune": {"checkpoint": str(checkpoint)},
     }
     overrides = parse_overrides(settings)
+    for name in {"data", "from_checkpoint"} & overrides.keys():
+        raise ConfigError(
+            f"`{name}` is a folder that fine-tuning makes in the run. --data says what to learn, "
+            "and CHECKPOINT what to start from."
+        )
     config = build(TrainConfig, merge(tree, tree_of(given, _SETTING_OF_OPTION), overrides))
     import_at_once("seedbed.training.finetune")
     from seedbed.training.finetune import finetune
     from seedbed.training.loop import DivergedError
+    from seedbed.training.stopping import STOPPED
 
     def note(text: str) -> None:
         click.echo(text, err=True)

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     "--compile",
     "compiled",
     is_flag=True,
-    help="Compile the model at the second token: 5 to 30 seconds, then up to twice as quick. "
-    "For many thousand tokens in one command.",
+    help="Compile the model at the second token: 5 to 30 seconds, then quicker: small models "
+    "twice and more. For many thousand tokens in one command.",
 )
 @json_option
 def command(

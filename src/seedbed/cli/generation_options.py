@@ -29,8 +29,8 @@ precision_option = click.option(
     type=click.Choice(["auto", "fp32", "bf16", "int8"]),
     default="auto",
     show_default=True,
-    help="Of weights and activations: auto is fp32. On a processor int8 is the quickest for one "
-    "text, bf16 for many at once; `seedbed eval --precision` tells what they lose.",
+    help="Of weights and activations: auto is fp32. On a processor int8 is the quickest, for one "
+    "text and for many at once; `seedbed eval --precision` tells what they lose.",
 )
 
 

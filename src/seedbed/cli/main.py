@@ -16,7 +16,6 @@ from seedbed import __version__
 from seedbed.errors import UserError, did_you_mean, is_out_of_memory
 from seedbed.files import is_full_disk
 
-STOPPED = 75
 INTERRUPTED = 130
 
 # Name -> first line of its help. The module is seedbed.cli.NAME, and holds `command`.

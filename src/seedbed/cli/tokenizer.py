@@ -12,6 +12,7 @@ from seedbed.cli.output import (
     print_result,
     text_field_option,
 )
+from seedbed.cli.runs import table
 
 if TYPE_CHECKING:
     from seedbed.evaluation.tokenizer_comparison import TokenizerComparison, TokenizerFigures
@@ -106,17 +107,10 @@ def _lines(compared: TokenizerComparison) -> list[str]:
     heads = ["vocabulary", "bytes/token", "MB/s", "unknown", "changed"]
     rows = [["tokenizer", *heads, *(f"of {size}" for size in sizes)]]
     rows += [_row(figures) for figures in compared.tokenizers]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         f"{compared.documents:,} documents, {compared.bytes / 1e6:,.2f} MB; measured on "
         f"{compared.held_out_documents:,} held out, {compared.held_out_bytes / 1e6:,.2f} MB",
-        *(
-            "  ".join(
-                [row[0].ljust(widths[0])]
-                + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-            )
-            for row in rows
-        ),
+        *table(rows),
     ]
 
 

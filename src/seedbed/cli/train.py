@@ -89,7 +89,6 @@ def command(
     """
     started = time.perf_counter()  # importing torch counts too
 
-    from seedbed.cli.main import STOPPED
     from seedbed.config import build
     from seedbed.training.config import TrainConfig
 
@@ -100,6 +99,7 @@ def command(
     import_at_once("seedbed.training.pretrain")
     from seedbed.training.loop import DivergedError
     from seedbed.training.pretrain import train
+    from seedbed.training.stopping import STOPPED
 
     try:
         result = train(config, resume=resume, started=started)
@@ -125,7 +125,7 @@ def layers(settings: tuple[str, ...], options: dict[str, Any]) -> list[Tree]:
     data = merge(recipe, tree, overrides).get("data")
     if data is None:
         raise ConfigError("`--data` is missing: a folder that `seedbed prepare` made.")
-    return [{"out": str(Path("runs") / Path(str(data)).name)}, recipe, tree, overrides]
+    return [{"out": str(Path("runs") / Path(str(data)).resolve().name)}, recipe, tree, overrides]
 
 
 def tree_of(given: dict[str, Any], setting_of_option: Mapping[str, str]) -> Tree:

@@ -16,13 +16,12 @@ from seedbed.data.drops import Drops
 from seedbed.data.formats import kind_of_file
 from seedbed.data.ngrams import first_bytes
 from seedbed.data.pieces import ReadOptions, Source
-from seedbed.data.prepare import TOKENIZERS
+from seedbed.data.prepare import MADE_FROM_TEXT, make_tokenizer
 from seedbed.data.prepared import KIND, PreparedDataset, open_dataset
 from seedbed.data.survey import Samples
-from seedbed.errors import ConfigError, DataError, did_you_mean
+from seedbed.errors import DataError
 from seedbed.files import MANIFEST, read_manifest
 from seedbed.tokenizers.base import Tokenizer
-from seedbed.tokenizers.load import load_tokenizer
 
 VOCAB_SIZE = 4096
 TOKENIZER_BYTES = 4_000_000  # of the beginning of each dataset
@@ -106,22 +105,12 @@ def shared_tokenizer(kind: str, texts: Sequence[DatasetText]) -> Tokenizer:
 
     `kind` is one of TOKENIZERS or a path as for `prepare`; ConfigError when it is neither.
     """
-    make = TOKENIZERS.get(kind)
-    if make is None:
-        path = Path(kind).expanduser()
-        if not path.exists():
-            raise ConfigError(
-                f"`tokenizer` is `{kind}`, which is neither one of {', '.join(TOKENIZERS)} "
-                f"nor a file or folder.{did_you_mean(kind, TOKENIZERS)}"
-            )
-        return load_tokenizer(path)
-    if kind in ("byte", "gpt2"):  # they are not made from text
-        return make(Samples([], [], frozenset()), VOCAB_SIZE)
-    beginnings = [_beginning(text) for text in texts]
-    size = min(sum(map(len, beginning)) for beginning in beginnings)
-    training = [data for beginning in beginnings for data in first_bytes(beginning, size)]
-    characters = frozenset("".join(data.decode("utf-8", "ignore") for data in training))
-    return make(Samples(training, [], characters), VOCAB_SIZE)
+    training: list[bytes] = []
+    if kind in MADE_FROM_TEXT:
+        beginnings = [_beginning(text) for text in texts]
+        size = min(sum(map(len, beginning)) for beginning in beginnings)
+        training = [data for beginning in beginnings for data in first_bytes(beginning, size)]
+    return make_tokenizer(kind, Samples.of(training), VOCAB_SIZE)
 
 
 def _beginning(text: DatasetText) -> list[bytes]:

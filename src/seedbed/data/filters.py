@@ -22,7 +22,7 @@ from pydantic import Field
 
 from seedbed.config import Settings
 from seedbed.data.drops import OTHER_LANGUAGE, REPETITIVE, TOO_LONG, TOO_SHORT
-from seedbed.errors import ConfigError, DataError, did_you_mean
+from seedbed.errors import ConfigError, DataError, did_you_mean, how_to_install
 
 RUN_WORDS = 10
 FEWEST_LETTERS = 50
@@ -130,5 +130,5 @@ def _identifier() -> Any:
     try:
         langid = importlib.import_module("py3langid.langid")
     except ImportError:
-        raise DataError("Telling languages needs py3langid: pip install 'seedbed[data]'") from None
+        raise DataError(f"Telling languages needs py3langid: {how_to_install('data')}") from None
     return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

@@ -29,11 +29,6 @@ _VOWEL_AFTER_A = re.compile(r"\b([Aa]) (?=[aeiou])")
 _STRAY_SPACE = re.compile(r' (?=[,.!?])|(?<= ") ')  # before a mark, after an opening quote
 
 
-def options_of(template: str) -> list[str]:
-    """Return what a template without brackets chooses from."""
-    return list(dict.fromkeys(option.strip() for option in template.split("|")))
-
-
 def tidy(text: str) -> str:
     """Return `text` with single spaces, paragraphs, and "an" before a vowel."""
     text = _STRAY_SPACE.sub("", " ".join(text.split()))

@@ -20,7 +20,7 @@ from typing import Any
 from seedbed.data.drops import Drops
 from seedbed.data.pieces import Part, Piece, ReadOptions
 from seedbed.data.records import Records
-from seedbed.errors import DataError, did_you_mean
+from seedbed.errors import DataError, did_you_mean, how_to_install
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _library(rest: str) -> Any:
     try:
         datasets = importlib.import_module("datasets")
     except ImportError:
-        raise DataError(f"SOURCE `hf:{rest}` needs datasets: pip install 'seedbed[data]'") from None
+        raise DataError(f"SOURCE `hf:{rest}` needs datasets: {how_to_install('data')}") from None
     datasets.disable_progress_bars()
     return datasets
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from seedbed.data.seen_hashes import SeenHashes
 from seedbed.data.word_runs import Hashes, random_odd, run_hashes, word_codes
-from seedbed.errors import DataError
+from seedbed.errors import DataError, how_to_install
 
 BANDS = 16
 _ROWS = 8
@@ -42,9 +42,7 @@ class Sketcher:
         try:
             minhash = importlib.import_module("datasketch").MinHash
         except ImportError:
-            raise DataError(
-                "Near duplicates need datasketch: pip install 'seedbed[data]'"
-            ) from None
+            raise DataError(f"Near duplicates need datasketch: {how_to_install('data')}") from None
         self._empty: Any = minhash(BANDS * _ROWS, seed=1, hashfunc=int)  # runs are hashed already
 
     def bands(self, codes: Hashes) -> Hashes:

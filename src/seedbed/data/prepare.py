@@ -60,6 +60,23 @@ TOKENIZERS: dict[str, Callable[[Samples, int], Tokenizer]] = {
     ),
     "gpt2": lambda _samples, _vocab_size: load_gpt2(),
 }
+MADE_FROM_TEXT = ("char", "bpe", "sentencepiece")
+
+
+def check_tokenizer(kind: str) -> None:
+    """Raise ConfigError for what is neither one of TOKENIZERS nor a path to a tokenizer."""
+    if kind not in TOKENIZERS and not Path(kind).expanduser().exists():
+        raise ConfigError(
+            f"There is no tokenizer `{kind}`: it is neither one of {', '.join(TOKENIZERS)} nor a "
+            f"file or folder.{did_you_mean(kind, TOKENIZERS)}"
+        )
+
+
+def make_tokenizer(kind: str, samples: Samples, vocab_size: int) -> Tokenizer:
+    """Return a tokenizer of that kind, or the one at that path; ConfigError for neither."""
+    check_tokenizer(kind)
+    make = TOKENIZERS.get(kind)
+    return make(samples, vocab_size) if make else load_tokenizer(Path(kind).expanduser())
 
 
 def parse_bytes(size: object) -> object:
@@ -162,8 +179,8 @@ class _Job:
         self.all_sources: list[Source] = [*self.validation_sources, *self.sources]
         self.settings = config.model_dump(mode="json", exclude={"out", "workers", "overwrite"})
         if config.tokenizer not in TOKENIZERS:  # its file may change behind the path
-            fingerprint = _tokenizer_at(config.tokenizer).fingerprint()
-            self.settings["tokenizer_fingerprint"] = fingerprint
+            tokenizer = make_tokenizer(config.tokenizer, Samples.of([]), config.vocab_size)
+            self.settings["tokenizer_fingerprint"] = tokenizer.fingerprint()
 
     def documents(self, split: Split, drops: Drops) -> Iterator[Document]:
         """Yield the documents of the validation sources, or of the others, normalised."""
@@ -199,26 +216,12 @@ def _survey(job: _Job, place: Workplace) -> None:
                 job.progress("reading", kept, None)
     survey, samples = surveyor.finish(place.hashes, config.val_fraction)
     job.progress("tokenizer", 0, None)
-    tokenizer = _make_tokenizer(config, samples)
+    tokenizer = make_tokenizer(config.tokenizer, samples, config.vocab_size)
     tokenizer.save(place.dataset)
     job.progress("baseline", 0, None)
     baseline = measure_baseline(samples.training, samples.validation)
     survey = replace(survey, normalised=job.normaliser.changed)
     write_json(place.survey, {"survey": asdict(survey), "baseline": baseline})
-
-
-def _make_tokenizer(config: PrepareConfig, samples: Samples) -> Tokenizer:
-    make = TOKENIZERS.get(config.tokenizer)
-    return make(samples, config.vocab_size) if make else _tokenizer_at(config.tokenizer)
-
-
-def _tokenizer_at(path: str) -> Tokenizer:
-    if not Path(path).expanduser().exists():
-        raise ConfigError(
-            f"`tokenizer` is `{path}`, which is neither one of {', '.join(TOKENIZERS)} "
-            f"nor a file or folder.{did_you_mean(path, TOKENIZERS)}"
-        )
-    return load_tokenizer(Path(path).expanduser())
 
 
 def _encode(job: _Job, place: Workplace) -> Written:

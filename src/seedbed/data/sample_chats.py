@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from seedbed.data.conversation_formats import tagged_turns
 from seedbed.data.grammar import Draw, Facts, read_grammar, tidy
@@ -58,19 +58,3 @@ def as_json(conversation: Conversation) -> str:
     """
     messages = [{"role": m.role, "content": m.content} for m in conversation.messages]
     return json.dumps({"messages": messages})
-
-
-def as_tagged_text(conversations: Iterable[Conversation]) -> str:
-    """Return conversations as a .txt file, each message after a tag.
-
-    >>> print(as_tagged_text([Conversation((Message("user", "Hi"), Message("assistant", "Oh.")))]))
-    <user> Hi
-    <assistant> Oh.
-    <|endoftext|>
-    <BLANKLINE>
-    """
-    lines: list[str] = []
-    for conversation in conversations:
-        lines += [f"<{m.role}> {m.content}" for m in conversation.messages]
-        lines.append("<|endoftext|>")
-    return "".join(f"{line}\n" for line in lines)

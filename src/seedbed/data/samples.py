@@ -8,9 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from seedbed.data.grammar import options_of, read_grammar, read_templates, tidy
+from seedbed.data.grammar import read_grammar, tidy
 
-_FOLDER = "story_grammar"
 WORDS = range(80, 201)  # how long a story may be
 
 
@@ -26,24 +25,10 @@ def sample_stories(count: int, *, seed: int) -> Iterator[str]:
     >>> 80 <= len(first.split()) <= 200
     True
     """
-    tell = read_grammar(_FOLDER)["story"]
+    tell = read_grammar("story_grammar")["story"]
     for index in range(count):
         draw = random.Random(f"{seed}:{index}").random
         story = tidy(tell(draw, {}))
         while len(story.split()) not in WORDS:
             story = tidy(tell(draw, {}))
         yield story
-
-
-def story_plots() -> list[tuple[str, str]]:
-    """Return every plot of the grammar, as (trouble, way out of it).
-
-    >>> ("stuck", "ladder") in story_plots()
-    True
-    """
-    templates = {name: template for name, _, template in read_templates(_FOLDER)}
-    return [
-        (trouble, way)
-        for trouble in options_of(templates["trouble"])
-        for way in options_of(templates[f"{trouble}.way"])
-    ]

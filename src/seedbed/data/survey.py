@@ -87,6 +87,12 @@ class Samples:
     validation: list[bytes]
     characters: frozenset[str]  # of all text; empty when they were not asked for
 
+    @classmethod
+    def of(cls, training: list[bytes]) -> Samples:
+        """Return samples of this training text alone."""
+        text = b"".join(training).decode("utf-8", "ignore")
+        return cls(training, [], frozenset(text))
+
 
 class Surveyor:
     """Reads every document once, cleans it, and writes its hash down."""

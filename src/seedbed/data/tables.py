@@ -15,7 +15,7 @@ from seedbed.data.drops import MALFORMED_ROW, Drops
 from seedbed.data.pieces import Piece, ReadOptions
 from seedbed.data.records import Records
 from seedbed.data.text import CHUNK_BYTES, utf16_error
-from seedbed.errors import DataError
+from seedbed.errors import DataError, how_to_install
 
 _LONGEST_FIELD = 1 << 27  # characters: beyond it, a quotation mark was never closed
 _UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")  # its two first bytes, decoded as UTF-8
@@ -94,11 +94,11 @@ def _whole_rows(rows: _Rows, records: Records, name: str) -> Iterator[tuple[list
 def read_parquet(
     stream: BinaryIO, name: str, options: ReadOptions, drops: Drops
 ) -> Iterator[Piece]:
-    """Yield a document for each row. Needs pyarrow: `pip install seedbed[data]`."""
+    """Yield a document for each row. Needs pyarrow, which the extra `data` brings."""
     try:
         pyarrow, parquet = (importlib.import_module(m) for m in ("pyarrow", "pyarrow.parquet"))
     except ImportError:
-        raise DataError(f"{name} needs pyarrow: pip install 'seedbed[data]'") from None
+        raise DataError(f"{name} needs pyarrow: {how_to_install('data')}") from None
     records = Records(name, options, drops)
     with _seekable(stream) as file:
         try:

@@ -10,6 +10,7 @@ import torch
 from seedbed.doctor.evidence import Finding, NotCheckedError, RunEvidence
 from seedbed.files import read_json
 from seedbed.model.transformer import EMBEDDING_DEVIATION, Transformer, init_weights
+from seedbed.training.resolve import tokens_per_epoch
 from seedbed.training.schedules import multiplier
 
 # A model that covers less than this share of the way from ln V to the unigram entropy has not even
@@ -151,9 +152,11 @@ def overfitted(evidence: RunEvidence) -> Finding | None:
 
 def _epochs(evidence: RunEvidence, tokens: int) -> str:
     try:
-        return f"; the text was seen {tokens / evidence.dataset.train.num_tokens:.1f} times"
+        window = evidence.config.window_in(evidence.shape)
+        epoch = tokens_per_epoch(evidence.config, evidence.dataset, window)
     except NotCheckedError:
         return ""
+    return f"; the text was seen {tokens / epoch:.1f} times"
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,10 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
         ("aiohttp", "datasets", "datasketch", "py3langid", "pyarrow"),
         "parquet files, addresses, hf: datasets, near duplicates, language filters",
     ),
-    "eval": (("lm_eval", "sacrebleu", "transformers"), "BLEU and chrF, lm-evaluation-harness"),
+    "eval": (("sacrebleu",), "BLEU and chrF"),
     "track": (("tensorboard", "wandb"), "TensorBoard, Weights & Biases"),
+    "cluster": (("submitit",), "comparisons on SLURM"),
+    "ray": (("ray",), "comparisons on Ray"),
 }
 
 

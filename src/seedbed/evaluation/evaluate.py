@@ -17,7 +17,7 @@ from seedbed.config import read_yaml
 from seedbed.data.cleaning import Cleaner
 from seedbed.data.documents import find_sources, read_documents
 from seedbed.data.drops import Drops
-from seedbed.data.formats import ReadOptions
+from seedbed.data.pieces import ReadOptions
 from seedbed.data.prepared import PreparedDataset, open_dataset
 from seedbed.data.token_shards import SPLITS, Split, TokenShards
 from seedbed.distributed import join_world

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed.errors import ConfigError
+from seedbed.errors import ConfigError, how_to_install
 from seedbed.statistics import jackknife_standard_error
 
 _GROUPS = 20  # of prompts, each left out in turn
@@ -29,8 +29,8 @@ def require_sacrebleu() -> Any:
         return importlib.import_module("sacrebleu")
     except ImportError:
         raise ConfigError(
-            "BLEU and chrF need sacrebleu: pip install 'seedbed[eval]'. Prompts without "
-            "references need it not."
+            f"BLEU and chrF need sacrebleu: {how_to_install('eval')}. Prompts without references "
+            "need it not."
         ) from None
 
 

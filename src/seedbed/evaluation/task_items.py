@@ -12,6 +12,7 @@ before it, for a frequent word or a short one, is right no more often than by ch
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections import Counter, defaultdict, deque
@@ -66,6 +67,11 @@ class Item:
     choices: tuple[str, ...]  # each begins with the white space between the context and itself
     answer: int  # place of the right one
     group: int
+
+
+def chance_of(items: Sequence[Item]) -> float:
+    """Return the share of items that guessing gets right."""
+    return math.fsum(1 / len(item.choices) for item in items) / len(items)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import cast
 
 from seedbed.checkpoints import Checkpoint, load_checkpoint
 from seedbed.data.dataset_texts import dataset_names
-from seedbed.data.formats import ReadOptions
+from seedbed.data.pieces import ReadOptions
 from seedbed.data.prepared import open_dataset
 from seedbed.data.token_shards import SPLITS, Split
 from seedbed.distributed import join_world

@@ -6,7 +6,6 @@ tokens does; and by their nats alone, beside it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seedbed.evaluation.bits_per_byte import Window, cut_windows, score_windows
-from seedbed.evaluation.task_items import Item
+from seedbed.evaluation.task_items import Item, chance_of
 from seedbed.model.transformer import Transformer
 from seedbed.statistics import ratio_standard_error, wilson_interval
 from seedbed.tokenizers.base import Tokenizer
@@ -154,7 +153,7 @@ def _score_of(items: Sequence[Item], costs: Sequence[NDArray[np.float64]]) -> Ta
         correct=_shares(items, per_byte),
         correct_plain=_shares(items, costs),
         groups=np.array([item.group for item in items], dtype=np.int64),
-        chance=math.fsum(1 / len(item.choices) for item in items) / len(items),
+        chance=chance_of(items),
     )
 
 

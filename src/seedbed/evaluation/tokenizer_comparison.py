@@ -9,18 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from seedbed.data.cleaning import Cleaner, content_hash
 from seedbed.data.documents import find_sources, read_documents
 from seedbed.data.drops import Drops
 from seedbed.data.pieces import ReadOptions
-from seedbed.data.prepare import TOKENIZERS
+from seedbed.data.prepare import TOKENIZERS, check_tokenizer, make_tokenizer
 from seedbed.data.survey import FEWEST_BYTES, Samples
-from seedbed.errors import ConfigError, DataError, UserError, did_you_mean
+from seedbed.errors import ConfigError, DataError, UserError
 from seedbed.model.config import DEFAULT_SIZE, ModelSettings, parse_size
 from seedbed.tokenizers.base import Tokenizer
-from seedbed.tokenizers.load import load_tokenizer
 
 SAMPLE_BYTES = 16_000_000
 VOCAB_SIZE = 4096
@@ -77,13 +75,13 @@ def compare_tokenizers(
     asked = list(_asked(kinds or tuple(TOKENIZERS), vocab_sizes))
     texts = _read(sources, options, limit_bytes)
     training, held_out = _split(texts)
-    samples = Samples(training, [], frozenset("".join(text.decode() for text in training)))
+    samples = Samples.of(training)
     figures: list[TokenizerFigures] = []
     for number, (kind, vocab_size) in enumerate(asked):
         if progress:
             progress(kind, number, len(asked))
         try:
-            tokenizer = _make(kind, vocab_size, samples)
+            tokenizer = make_tokenizer(kind, samples, vocab_size)
         except UserError as error:
             if kinds or not note:
                 raise
@@ -102,18 +100,9 @@ def compare_tokenizers(
 def _asked(kinds: Sequence[str], vocab_sizes: Sequence[int]) -> Iterator[tuple[str, int]]:
     """Yield each tokenizer to make: a kind that has no size of its own choice once."""
     for kind in kinds:
-        if kind not in TOKENIZERS and not Path(kind).expanduser().exists():
-            raise ConfigError(
-                f"`kinds` names `{kind}`, which is neither one of {', '.join(TOKENIZERS)} "
-                f"nor a file or folder.{did_you_mean(kind, TOKENIZERS)}"
-            )
+        check_tokenizer(kind)
         for vocab_size in vocab_sizes if kind in _OF_ANY_SIZE else vocab_sizes[:1]:
             yield kind, vocab_size
-
-
-def _make(kind: str, vocab_size: int, samples: Samples) -> Tokenizer:
-    make = TOKENIZERS.get(kind)
-    return make(samples, vocab_size) if make else load_tokenizer(Path(kind).expanduser())
 
 
 def _read(sources: Sequence[str], options: ReadOptions | None, limit_bytes: int) -> list[bytes]:

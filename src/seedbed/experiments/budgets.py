@@ -15,8 +15,8 @@ from seedbed.model.config import ModelConfig, ModelSettings
 from seedbed.training import defaults
 from seedbed.training.config import OptimizerSettings
 
-# Width and layers that are chosen from where no shape is given. The smallest resolved 0.075 bits
-# per byte with three seeds of 12 s each; docs/experiments.md has the pilot.
+# Width and layers that are chosen from where no shape is given. With the smallest, three seeds of
+# 700 KB each resolve 0.09 bits per byte on stories: benchmarks/results/validate-cpu.md.
 SHAPES = ((64, 2), (96, 3), (128, 4), (192, 5))
 SEEDS = 3, 8  # chosen: at least, at most
 SECONDS_PER_RUN = 40.0  # where there is time for more seeds
@@ -117,12 +117,12 @@ def _is_fed(shape: ModelConfig, tokens: float) -> bool:
 def _size_for_minutes(
     config: ExperimentConfig, need: Need, shapes: list[ModelConfig], measure: Measure
 ) -> Size:
-    minutes = config.minutes or MINUTES
-    seconds = SHARE_OF_MINUTES * 60 * minutes * need.workers / need.datasets
-    more = len(config.rates) * config.rate_seeds
+    seconds = SHARE_OF_MINUTES * 60 * (config.minutes or MINUTES)
     least, most = SEEDS
-    seeds = config.seeds or min(most, max(least, round(seconds / SECONDS_PER_RUN) - more))
-    per_run = seconds / (seeds + rate_runs(config, seeds))
+    runs = round(seconds * need.workers / need.datasets / SECONDS_PER_RUN)  # of each dataset
+    more = len(config.rates) * config.rate_seeds
+    seeds = config.seeds or min(most, max(least, runs - more))
+    per_run = seconds / waves_of(config, seeds, need.workers)
     chosen: Size | None = None
     for shape in shapes:
         rate = measure(shape)
@@ -136,9 +136,15 @@ def _size_for_minutes(
     return chosen
 
 
-def rate_runs(config: ExperimentConfig, seeds: int) -> int:
-    """Return how many runs of a dataset check the ranking at other learning rates."""
-    return len(config.rates) * min(config.rate_seeds, seeds)
+def waves_of(config: ExperimentConfig, seeds: int, workers: int) -> int:
+    """Return how many jobs the busiest worker has, one after another.
+
+    In a race all wait for the last run of each seed.
+    """
+    datasets, others = len(config.datasets), config.rate_runs(seeds)
+    if config.race:
+        return seeds * math.ceil(datasets / workers) + math.ceil(datasets * others / workers)
+    return math.ceil(datasets * (seeds + others) / workers)
 
 
 def _seconds(tokens: float, need: Need, rate: Rate) -> float:

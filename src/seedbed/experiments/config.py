@@ -179,6 +179,10 @@ class ExperimentConfig(Settings):
             raise ValueError("`budget` and `minutes` both say how long to train: give one.")
         return self
 
+    def rate_runs(self, seeds: int) -> int:
+        """Return how many runs of a dataset with `seeds` check the ranking at other rates."""
+        return len(self.rates) * min(self.rate_seeds, seeds)
+
     @property
     def texts(self) -> dict[str, DatasetSettings]:
         """The datasets and ingredients that have sources of their own."""

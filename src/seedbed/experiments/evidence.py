@@ -52,9 +52,9 @@ class Evidence:
         names = [facts.name for facts in self.plan.datasets]
         return {name: found[name] for name in names if name in found}
 
-    def table(self, rate: float = 1.0) -> ScoreTable:
-        """Return the scores at a rate, on documents that no training text has."""
-        return ScoreTable.of(self.runs(rate), self.evals, self.kept)
+    def table(self) -> ScoreTable:
+        """Return the scores at the planned rate, on documents that no training text has."""
+        return ScoreTable.of(self.runs(), self.evals, self.kept)
 
 
 def interval(

@@ -2,6 +2,7 @@
 
 All of them run `jobs.run_job`, which leaves a file with scores and is then done for good. So a
 call that was killed, or a job that failed, costs what it had not saved, and the same call goes on.
+A job that stopped in good order has not failed: it returns, and there are no scores yet.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from seedbed.errors import ConfigError
-from seedbed.experiments.jobs import JobStopped, run_job
+from seedbed.errors import ConfigError, how_to_install
+from seedbed.experiments.jobs import run_job
 from seedbed.experiments.local_jobs import run_locally
 from seedbed.experiments.plan import ExperimentDir, Job, Plan, usual_workers
 from seedbed.experiments.watch import Watch
@@ -116,7 +117,7 @@ def _run_on_slurm(watch: Watch, jobs: Sequence[Job], options: Mapping[str, Any])
         import submitit  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ConfigError(
-            "The slurm executor needs submitit: pip install 'seedbed[cluster]'."
+            f"The slurm executor needs submitit: {how_to_install('cluster')}."
         ) from None
     limit = 5 + math.ceil(4 * watch.plan.seconds_per_job / 60)  # minutes: a slower node has time
     usual = {"name": "seedbed", "timeout_min": limit, "cpus_per_task": 1}
@@ -147,7 +148,7 @@ def _run_on_ray(watch: Watch, jobs: Sequence[Job], options: Mapping[str, Any]) -
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise ConfigError("The ray executor needs ray: pip install 'seedbed[ray]'.") from None
+        raise ConfigError(f"The ray executor needs ray: {how_to_install('ray')}.") from None
     given = {"include_dashboard": False, "log_to_driver": False, **options}
     if "RAY_ADDRESS" not in os.environ and "address" not in given:
         given = {"num_cpus": watch.workers, **given}  # of a cluster that is started here
@@ -183,7 +184,7 @@ def _wait_for_ray(ray: Any, watch: Watch, jobs: Sequence[Job]) -> dict[str, str]
             try:
                 ray.get(reference)
             except Exception as error:  # whatever it was: the others go on
-                if not (asked_to_stop or isinstance(error, JobStopped)):
+                if not asked_to_stop:
                     failed[job.name] = _error_in(str(error))
         watch.show()
     return failed

@@ -23,7 +23,6 @@ from seedbed.evaluation.bits_per_byte import DocumentScores, score_documents
 from seedbed.evaluation.task_files import load_tasks
 from seedbed.evaluation.tasks import score_tasks
 from seedbed.experiments.budgets import EVALUATED_TOKENS, EVALUATIONS, at_rate
-from seedbed.experiments.local_jobs import STOPPED
 from seedbed.experiments.plan import ExperimentDir, Job, Plan
 from seedbed.files import PARTIAL, flush_to_disk, write_json
 from seedbed.machine import this_machine
@@ -37,6 +36,7 @@ from seedbed.training.config import (
     TrainConfig,
 )
 from seedbed.training.pretrain import train
+from seedbed.training.stopping import STOPPED
 
 SAMPLE_TOKENS = 48
 _PARTS = ("nats", "tokens", "bytes")
@@ -50,24 +50,21 @@ class JobScores:
     tasks: Mapping[str, NDArray[np.float64]]  # by task: (items,) 1 where right, or a share of it
 
 
-class JobStopped(Exception):  # noqa: N818  it is no error
-    """A job was asked to stop, and goes on where it was when it is run again."""
+def run_job(folder: Path, job: Job) -> bool:
+    """Train and score one job of the experiment in a folder; return whether it finished.
 
-
-def run_job(folder: Path, job: Job) -> None:
-    """Train and score one job of the experiment in a folder, with one thread; once is enough.
-
-    An interrupted one goes on where it was. Raises JobStopped when it was asked to stop.
+    It has one thread, and once is enough. One that was interrupted, or asked to stop, goes on where
+    it was when it is run again.
     """
     place = ExperimentDir(folder)
     if place.scores(job).is_file():
-        return
+        return True
     plan = place.read_plan()
     with _one_thread():
         started = time.perf_counter()
         result = train(job_config(place, plan, job), quiet=True)
         if result.state == "stopped":
-            raise JobStopped(job.name)
+            return False
         trained = time.perf_counter()
         scores = score(place, plan, job)
         timing = {
@@ -78,6 +75,7 @@ def run_job(folder: Path, job: Job) -> None:
         }
         write_json(place.run(job) / "timing.json", timing)
         _write_scores(place.scores(job), scores)
+    return True
 
 
 @contextmanager
@@ -183,11 +181,7 @@ def _main(folder: str, name: str) -> int:
     _end_with_parent()
     plan = ExperimentDir(Path(folder)).read_plan()
     job = next(job for job in plan.jobs if job.name == name)
-    try:
-        run_job(Path(folder), job)
-    except JobStopped:
-        return STOPPED
-    return 0
+    return 0 if run_job(Path(folder), job) else STOPPED
 
 
 if __name__ == "__main__":

@@ -71,11 +71,13 @@ class LadderConfig(ExperimentConfig):
     @model_validator(mode="after")
     def _is_a_ladder(self) -> Self:
         sizes = {parse_size(size) for size in self.sizes}
-        if len(sizes) < FEWEST_SIZES:
+        if len(sizes) < max(FEWEST_SIZES, len(self.sizes)):
             raise ValueError(
-                f"`sizes` is {', '.join(self.sizes)}. Give three different ones or more, as in "
+                f"`sizes` is {', '.join(self.sizes)}. Give three or more, all different, as in "
                 "50k,100k,200k: with fewer, no law can be fitted."
             )
+        if self.to_size is not None:
+            parse_size(self.to_size)
         if self.model.size or self.model.d_model or self.model.num_layers:
             raise ValueError("`sizes` say how large the models are: leave out `model`'s size.")
         if self.budget is not None or (self.budgets and self.minutes is not None):
@@ -83,8 +85,11 @@ class LadderConfig(ExperimentConfig):
         budgets = [Budget.parse(text) for text in self.budgets]
         if any(budget.unit != "bytes" for budget in [*budgets, *self._aim]):
             raise ValueError("The budgets of a ladder are bytes of text, as in 1m bytes.")
-        if budgets and len({budget.amount for budget in budgets}) < FEWEST_BUDGETS:
-            raise ValueError("A ladder needs two different `budgets` or more.")
+        amounts = {budget.amount for budget in budgets}
+        if budgets and len(amounts) < max(FEWEST_BUDGETS, len(budgets)):
+            raise ValueError(
+                f"`budgets` is {', '.join(self.budgets)}. Give two or more, all different."
+            )
         return self
 
     @property
@@ -92,7 +97,8 @@ class LadderConfig(ExperimentConfig):
         return [Budget.parse(self.to_budget)] if self.to_budget else []
 
 
-_NOT_ASKED = {"sizes", "budgets", "to_size", "to_budget"}  # of an experiment
+_TARGET = {"to_size", "to_budget"}  # no run depends on them: a finished ladder can be asked anew
+_NOT_ASKED = {"sizes", "budgets", *_TARGET}  # of an experiment
 
 
 @dataclass(frozen=True)
@@ -118,11 +124,12 @@ def climb(
 
     `announce` gets the rungs, and the plan of the last and largest, before the runs begin. What is
     returned is in `out`/results.json, which depends on no worker or executor. A ladder that was
-    stopped or killed goes on where it was. Raises ConfigError when `out` holds something else,
-    DataError for text that cannot be used or when a dataset has too few runs.
+    stopped or killed goes on where it was, and a finished one foretells another size or budget.
+    Raises ConfigError when `out` holds something else, DataError for text that cannot be used or
+    when a dataset has too few runs.
     """
     with ExperimentDir(out).lock():
-        keep_request(out, "ladder", config)
+        keep_request(out, "ladder", config, may_change=_TARGET)
         folder = top_folder(config, out)
         top = plan_comparison(top_config(config), folder, workers=workers, quiet=quiet)
         rungs = find_rungs(config, folder)
@@ -305,7 +312,7 @@ def _warnings(top: Results, datasets: Mapping[str, Any], amount: float) -> list[
     small = [
         dataset["name"]
         for dataset in top.plan["datasets"]
-        if not dataset["mixture"] and dataset["found_bytes"] * MOST_EPOCHS < amount
+        if not dataset["mixture"] and dataset["training_bytes"] * MOST_EPOCHS < amount
     ]
     if small:
         told.append(

@@ -18,26 +18,6 @@ _SMALL = 1e-10  # a relative gain below it ends the search
 _DAMPING = 1e-3, 1e-12, 1e12  # at first, least, most
 
 
-def least_squares(
-    residuals: Residuals,
-    starts: Floats,
-    *,
-    low: Floats,
-    high: Floats,
-    huber: float = math.inf,
-) -> Floats:
-    """Return the parameters, within bounds, with the least loss that any start leads to.
-
-    >>> line = np.array([1.0, 2.0, 3.0])
-    >>> def off(slopes):
-    ...     return slopes * line - 2 * line, np.broadcast_to(line[:, None], (len(slopes), 3, 1))
-    >>> least_squares(off, np.array([[0.0]]), low=np.array([-9.0]), high=np.array([9.0])).round(6)
-    array([2.])
-    """
-    found, losses = descend(residuals, starts, low=low, high=high, huber=huber)
-    return found[int(np.argmin(losses))]
-
-
 def descend(
     residuals: Residuals,
     starts: Floats,
@@ -51,6 +31,13 @@ def descend(
     Levenberg and Marquardt's method (Marquardt, J. SIAM 1963) with steps cut off at the bounds.
     The loss of a residual is Huber's (Annals of Mathematical Statistics 1964): its square up to
     `huber`, linear beyond, by reweighting.
+
+    >>> line = np.array([1.0, 2.0, 3.0])
+    >>> def off(slopes):
+    ...     return slopes * line - 2 * line, np.broadcast_to(line[:, None], (len(slopes), 3, 1))
+    >>> found, _ = descend(off, np.array([[0.0]]), low=np.array([-9.0]), high=np.array([9.0]))
+    >>> found.round(6)
+    array([[2.]])
     """
     found = np.clip(starts, low, high)
     diagonal = range(found.shape[1])

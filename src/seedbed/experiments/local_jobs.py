@@ -20,9 +20,9 @@ from typing import IO, Any, cast
 import seedbed
 from seedbed.experiments.plan import Job
 from seedbed.experiments.watch import Watch
+from seedbed.training.stopping import STOPPED
 
 JOB_MODULE = "seedbed.experiments.jobs"
-STOPPED = 75  # the exit code of a job that was asked to stop: its state is saved
 _SECONDS_BETWEEN_LOOKS = 0.05
 
 

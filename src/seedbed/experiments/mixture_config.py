@@ -92,7 +92,8 @@ def design_config(config: MixtureConfig) -> ExperimentConfig:
     mixtures = {name: _mixture(config, row) for name, row in design_rows(config)}
     minutes = None
     if config.budget is None:
-        confirming = 3 * (config.confirming_seeds + len(config.rates))
+        seeds = config.confirming_seeds
+        confirming = 3 * (seeds + config.rate_runs(seeds))
         share = config.design_runs / (config.design_runs + confirming)
         minutes = round(share * (config.minutes or MINUTES), 3)
     changes = {"datasets": mixtures, "minutes": minutes, "seeds": 1, "rates": (), "race": False}

@@ -85,14 +85,7 @@ def fit_runs(config: MixtureConfig, folder: Path) -> dict[str, Any]:
     truth = choice.fit(runs.weights)
     noise = noise_ceiling(runs.weights, runs.observed, truth, seed=config.seed)
     available = _available(config, plan)
-    budget = _limiting_budget(config, plan)
-    most = limits(available, budget, config.max_epochs)
-    if most.sum() < 1:
-        raise DataError(
-            f"All the text is {sum(available):,.0f} bytes, too little for {budget:,.0f} bytes "
-            f"that repeat nothing more than {config.max_epochs:g} times. Give more text, or a "
-            "larger --max-epochs."
-        )
+    most = weight_limits(config, plan)
     proposal = propose(choice.fit, runs.weights, runs.losses, runs.shares, most, seed=config.seed)
     sources = len(config.datasets)
     uniform = rounded(np.full(sources, 1 / sources))
@@ -107,7 +100,7 @@ def fit_runs(config: MixtureConfig, folder: Path) -> dict[str, Any]:
         ],
         "fit": _fit_facts(choice),
         "noise": {key: finite(value) for key, value in asdict(noise).items()},
-        "proposal": _proposal_facts(config, proposal, most, available, budget),
+        "proposal": _proposal_facts(config, plan, proposal, most),
         "predictions": {n: float(choice.fit(row[None])[0]) for n, row in rivals.items()},
         "confirmed_mixtures": _different(config, rivals),
         "design": {
@@ -120,10 +113,25 @@ def fit_runs(config: MixtureConfig, folder: Path) -> dict[str, Any]:
     }
 
 
+def weight_limits(config: MixtureConfig, plan: Plan) -> Floats:
+    """Return the largest weight of each source: (sources,). The plan is the design's.
+
+    Raises DataError where there is too little text for any mixture.
+    """
+    available, budget = _available(config, plan), _limiting_budget(config, plan)
+    most = limits(available, budget, config.max_epochs)
+    if most.sum() < 1:
+        raise DataError(
+            f"All the text is {sum(available):,.0f} bytes, too little for {budget:,.0f} bytes "
+            f"that repeat nothing more than {config.max_epochs:g} times. Give more text, a larger "
+            "--max-epochs or a smaller --for-budget, and another --out."
+        )
+    return most
+
+
 def _available(config: MixtureConfig, plan: Plan) -> list[float]:
     """Return how many bytes of each source there are to learn from."""
-    held_out = {e.origin: e.bytes for e in plan.evals}
-    return [float(plan.dataset(name).found_bytes - held_out[name]) for name in config.datasets]
+    return [float(plan.dataset(name).training_bytes) for name in config.datasets]
 
 
 def _limiting_budget(config: MixtureConfig, plan: Plan) -> float:
@@ -147,13 +155,10 @@ def _fit_facts(choice: Choice) -> dict[str, Any]:
 
 
 def _proposal_facts(
-    config: MixtureConfig,
-    proposal: Proposal,
-    most: Floats,
-    available: list[float],
-    budget: float,
+    config: MixtureConfig, plan: Plan, proposal: Proposal, most: Floats
 ) -> dict[str, Any]:
-    epochs = proposal.weights * budget / np.array(available)
+    budget = _limiting_budget(config, plan)
+    epochs = proposal.weights * budget / np.array(_available(config, plan))
     return {
         "weights": weights_of(config, proposal.weights),
         "low": weights_of(config, proposal.low),

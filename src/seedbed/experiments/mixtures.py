@@ -17,10 +17,10 @@ from typing import Any
 from seedbed.experiments.compare import compare, plan_comparison
 from seedbed.experiments.executors import ExecutorName, run_jobs
 from seedbed.experiments.mixture_config import MixtureConfig, confirming_config, design_config
-from seedbed.experiments.mixture_results import confirmation_facts, fit_runs
+from seedbed.experiments.mixture_results import confirmation_facts, fit_runs, weight_limits
 from seedbed.experiments.mixture_words import mixture_in_words
 from seedbed.experiments.plan import ExperimentDir, Plan
-from seedbed.experiments.requests import follow_tokenizer, keep_request
+from seedbed.experiments.requests import follow_tokenizer, keep_request, refuse_changed_sources
 from seedbed.files import read_json, write_json, write_text
 
 
@@ -44,8 +44,11 @@ def mix(
     with ExperimentDir(out).lock():
         keep_request(out, "mixture", config)
         folder, fit_file = out / "design", out / "fit.json"
-        if not fit_file.is_file():
+        if fit_file.is_file():
+            refuse_changed_sources(ExperimentDir(folder).sources)
+        else:
             plan = plan_comparison(design_config(config), folder, workers=workers, quiet=quiet)
+            weight_limits(config, plan)  # too little text is told before any run
             announce(plan)
             outcome = run_jobs(
                 folder, executor=executor, workers=workers, options=options, quiet=quiet

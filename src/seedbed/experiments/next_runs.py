@@ -32,7 +32,7 @@ def wanting(
     datasets: int,
     comparisons: int,
     seeds: int,
-    margin: float | None,
+    margin: float,
     alpha: float,
 ) -> Wanting | None:
     """Return what a pair wants that has `seeds` seeds; None where it is resolved, or all is open.
@@ -45,7 +45,7 @@ def wanting(
     if pair.verdict != "unresolved" or pooled.degrees_of_freedom == 0:
         return None
     plans = {"better": _Plan(abs(pair.difference), datasets, comparisons, alpha, 0.8)}
-    if margin is not None and abs(pair.difference) < margin:
+    if abs(pair.difference) < margin:
         left = margin - abs(pair.difference)
         plans["equivalent"] = _Plan(left, datasets, comparisons, 2 * alpha, 0.9)
     found: list[Wanting] = []

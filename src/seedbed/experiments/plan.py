@@ -68,7 +68,6 @@ class EvalSet(Settings):
     documents: int
     bytes: int
     dropped: int  # documents that occur in a training text: `judge` leaves them out
-    dropped_bytes: int
 
     @property
     def kept(self) -> int:
@@ -93,6 +92,7 @@ class DatasetFacts(Settings):
     mixture: dict[str, float]  # {} or the share of each ingredient, in bytes
     found_documents: int  # kept by cleaning, held-out ones included; 0 of a mixture
     found_bytes: int
+    training_bytes: int  # of these, without what is held out of any text; 0 of a mixture
     drops: dict[str, int]  # documents that cleaning left out, by reason
     documents: int  # for training, of all parts together
     bytes: int  # of UTF-8

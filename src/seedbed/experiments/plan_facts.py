@@ -11,9 +11,9 @@ import torch
 
 import seedbed
 from seedbed.data.prepared import open_dataset
-from seedbed.errors import DataError
-from seedbed.experiments.budgets import Size, batch_size_for, optimizer_for
-from seedbed.experiments.config import ExperimentConfig
+from seedbed.errors import DataError, how_to_install
+from seedbed.experiments.budgets import Size, batch_size_for, optimizer_for, waves_of
+from seedbed.experiments.config import Budget, ExperimentConfig
 from seedbed.experiments.plan import (
     FEWEST_KEPT,
     DatasetFacts,
@@ -61,7 +61,7 @@ def make_facts(
     evals = [_eval(config, found, name) for name in _judged(config, found)]
     jobs = _jobs(config, size.seeds, datasets)
     mean_steps = sum(facts.steps for facts in datasets) // len(datasets)
-    seconds = len(jobs) * size.seconds_per_job / min(workers, len(jobs))
+    seconds = waves_of(config, size.seeds, workers) * size.seconds_per_job
     tokenizer = load_tokenizer(place.tokenizer)
     return Plan(
         version=seedbed.__version__,
@@ -128,6 +128,7 @@ def _dataset(
         mixture=settings.shares,
         found_documents=text.documents if text else 0,
         found_bytes=found.contents[name].bytes if text else 0,
+        training_bytes=found.training[name].bytes if text else 0,
         drops=dict(text.drops.counts) if text else {},
         documents=documents,
         bytes=num_bytes,
@@ -150,14 +151,12 @@ def _judged(config: ExperimentConfig, found: Found) -> list[str]:
 
 def _eval(config: ExperimentConfig, found: Found, name: str) -> EvalSet:
     documents = found.evals[name]
-    dropped = [key for key in documents if (name, key) in found.contamination]
     return EvalSet(
         name=name,
         origin=name if name in config.texts else None,
         documents=len(documents),
         bytes=sum(len(text.encode()) for text in documents.values()),
-        dropped=len(dropped),
-        dropped_bytes=sum(len(documents[key].encode()) for key in dropped),
+        dropped=sum((name, key) in found.contamination for key in documents),
     )
 
 
@@ -214,11 +213,11 @@ def warnings(
         told += _about_few(evaluation)
         if evaluation.dropped and evaluation not in mostly_dropped:
             told.append(_about_dropped(found, evaluation))
-    told += _about_tokenizer(datasets)
+    told += _about_tokenizer(config, datasets)
     if not can_sketch():
         told.append(
-            "Near copies of evaluation documents were not looked for, only shared runs of words: "
-            "pip install 'seedbed[data]' for both."
+            "Near copies of evaluation documents were not looked for, only shared runs of words. "
+            f"For both: {how_to_install('data')}."
         )
     return told
 
@@ -283,13 +282,16 @@ def _about_dropped(found: Found, evaluation: EvalSet) -> str:
     )
 
 
-def _about_tokenizer(datasets: Sequence[DatasetFacts]) -> list[str]:
+def _about_tokenizer(config: ExperimentConfig, datasets: Sequence[DatasetFacts]) -> list[str]:
     fewest = min(datasets, key=lambda facts: facts.bytes_per_token)
     most = max(datasets, key=lambda facts: facts.bytes_per_token)
     more = most.bytes_per_token / fewest.bytes_per_token
     if more < UNEQUAL_TOKENIZER:
         return []
+    so = "its runs have as many more steps"
+    if config.budget and Budget.parse(config.budget).unit in ("tokens", "flops"):
+        so = f"in as many steps its runs read {1 - 1 / more:.0%} less text"
     return [
         f"The tokenizer makes {more - 1:.0%} more tokens of `{fewest.name}` than of `{most.name}` "
-        "for the same bytes, so its runs have as many more steps."
+        f"for the same bytes, so {so}."
     ]

@@ -17,11 +17,16 @@ from statistics import fmean
 import numpy as np
 
 from seedbed.config import to_yaml
-from seedbed.data.dataset_texts import shared_tokenizer
 from seedbed.data.ngrams import first_bytes
 from seedbed.data.overlap import ContaminationIndex
 from seedbed.data.pieces import ReadOptions
-from seedbed.data.prepare import TOKENIZERS, PrepareConfig, prepare
+from seedbed.data.prepare import (
+    MADE_FROM_TEXT,
+    PrepareConfig,
+    check_tokenizer,
+    make_tokenizer,
+    prepare,
+)
 from seedbed.data.survey import Samples
 from seedbed.experiments.budgets import Need, Rate, Size, choose_size, resolved_settings
 from seedbed.experiments.config import ExperimentConfig
@@ -105,11 +110,15 @@ class _Planning:
     def run(self) -> Plan:
         """Return the plan."""
         check_tasks(self.config)
+        check_tokenizer(self.config.tokenizer)
         (self.aside / "texts").mkdir(parents=True)
         self._survey()
         samples = self._read_samples()
         self.note("making the tokenizer")
-        tokenizer = _tokenizer(self.config, samples)
+        training = [document for documents in samples.values() for document in documents]
+        tokenizer = make_tokenizer(
+            self.config.tokenizer, Samples.of(training), self.config.vocab_size
+        )
         with replace_folder(self.place.tokenizer) as saved:
             tokenizer.save(saved)
         self.found.bytes_per_token = {
@@ -155,7 +164,7 @@ class _Planning:
         """Return equally much training text of each; read the evaluation documents beside it."""
         found = self.found
         size = min(TOKENIZER_BYTES, *(found.training[name].bytes for name in self.config.texts))
-        found.tokenizer_bytes = size if _is_made(self.config.tokenizer) else 0
+        found.tokenizer_bytes = size if self.config.tokenizer in MADE_FROM_TEXT else 0
         samples: dict[str, list[bytes]] = {}
         longest = longest_scored(self.config.eval_bytes)
         for name, text in found.texts.items():
@@ -303,20 +312,6 @@ class _Planning:
             {"batch_size": plan.batch_size, "precision": plan.precision},
         )
         write_text(self.place.path / "experiment.yaml", to_yaml(resolved))
-
-
-def _tokenizer(config: ExperimentConfig, samples: Mapping[str, list[bytes]]) -> Tokenizer:
-    """Return the tokenizer, made of equally much of each text, or the one that is given."""
-    if not _is_made(config.tokenizer):
-        return shared_tokenizer(config.tokenizer, [])
-    training = [document for documents in samples.values() for document in documents]
-    characters = frozenset("".join(data.decode("utf-8", "ignore") for data in training))
-    return TOKENIZERS[config.tokenizer](Samples(training, [], characters), config.vocab_size)
-
-
-def _is_made(tokenizer: str) -> bool:
-    """Return whether a tokenizer is made from text."""
-    return tokenizer in TOKENIZERS and tokenizer not in ("byte", "gpt2")
 
 
 def _bytes_per_token(tokenizer: Tokenizer, documents: list[bytes]) -> float:

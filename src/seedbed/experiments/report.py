@@ -6,7 +6,6 @@ names no date. Only the minutes, and what the runs were made on, depend on the m
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 from seedbed.experiments.report_background import background_sections
@@ -24,12 +23,9 @@ def write_report(folder: Path, results: Results) -> None:
     material = read_material(folder, results)
     facts = key_facts(results, material)
     sections = [*found_sections(results, material), *background_sections(results, material)]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        for section in sections:
-            for picture in section.pictures:
-                out = folder / FIGURES / f"{picture.name}.svg"
-                save_figure(picture.drawing, out, title=picture.caption, rows=())
-        shown = page(results, facts, sections)
+    for section in sections:
+        for picture in section.pictures:
+            out = folder / FIGURES / f"{picture.name}.svg"
+            save_figure(picture.drawing, out, title=picture.caption, rows=())
     write_text(folder / "report.md", text(results, facts, sections))
-    write_text(folder / "report.html", shown)
+    write_text(folder / "report.html", page(results, facts, sections))

@@ -50,8 +50,7 @@ def ranking_figure(results: Results) -> Drawing:
 def pairs_figure(results: Results) -> Drawing:
     """Return the difference of each pair with its intervals, and the margin."""
     figure, axes = _panel(1.1 + 0.24 * len(results.pairs))
-    if results.margin is not None:
-        axes.axvspan(-results.margin, results.margin, color=INK, alpha=0.08, linewidth=0)
+    axes.axvspan(-results.margin, results.margin, color=INK, alpha=0.08, linewidth=0)
     axes.axvline(0, color=INK, linewidth=0.8)
     for row, pair in enumerate(results.pairs):
         color = _VERDICT_COLORS[pair.verdict]

@@ -107,10 +107,9 @@ def _pairs(results: Results) -> Section | None:
         "seeds of each of the two, and so many times the evaluation text where seeds alone are "
         "not enough, if the difference is the one seen."
     )
-    margin = f" Shaded: the margin of {results.margin:g}." if results.margin else ""
     caption = (
         f"Differences, the first less the second. Thick: {per_cent(results.alpha)} interval of a "
-        f"pair; thin: of all pairs at once.{margin}"
+        f"pair; thin: of all pairs at once. Shaded: the margin of {results.margin:g}."
     )
     return Section(
         "pairs",

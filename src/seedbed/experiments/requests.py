@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,20 @@ from seedbed.files import MANIFEST, read_json, sha256_of, write_json
 REQUEST = "request.json"
 
 
-def keep_request(folder: Path, kind: str, config: Settings) -> None:
+def keep_request(
+    folder: Path, kind: str, config: Settings, *, may_change: Set[str] = frozenset()
+) -> None:
     """Write down in a folder what is asked of it. `kind` says of what: "mixture" or "ladder".
 
-    Raises ConfigError where it was asked something else, or holds somebody else's files.
+    Raises ConfigError where it was asked something else, but for the settings that `may_change`, or
+    holds somebody else's files.
     """
-    asked = {kind: config.model_dump(mode="json")}
+    asked = config.model_dump(mode="json")
     before = read_request(folder, kind, known_by=kind)
     if before:
-        refuse_changes(folder, kind, before[kind], asked[kind])
-    write_json(folder / REQUEST, asked)
+        changeable = {key: asked[key] for key in may_change}
+        refuse_changes(folder, kind, {**before[kind], **changeable}, asked)
+    write_json(folder / REQUEST, {kind: asked})
 
 
 def follow_tokenizer(folder: Path, tokenizer: str) -> None:

@@ -48,7 +48,7 @@ class PairResult:
     simultaneous_high: float
     p: float  # of this pair alone
     p_adjusted: float  # Holm's, over all pairs
-    p_equivalent: float | None  # that they differ by the margin or more; None: no margin
+    p_equivalent: float | None  # that they differ by the margin or more; None: one seed
     verdict: Verdict
     winner: str | None  # who is better beyond chance, by however little
     evals: list[str]  # the sets that it was judged on
@@ -170,7 +170,7 @@ class Results:
     datasets: list[DatasetResult]  # in the order of the ranking
     judged_on: dict[str, Any]  # mode, evals, explanation
     alpha: float
-    margin: float | None
+    margin: float
     seed_sd: float | None  # of the scores, between seeds of a dataset; None: one seed
     minimum_detectable_difference: float | None
     next_run: NextRun | None

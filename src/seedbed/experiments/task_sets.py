@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seedbed.errors import ConfigError, did_you_mean
 from seedbed.evaluation.task_files import holds_tasks, load_tasks, save_tasks
-from seedbed.evaluation.task_items import TASKS, Item, make_tasks
+from seedbed.evaluation.task_items import TASKS, Item, chance_of, make_tasks
 from seedbed.experiments.config import ExperimentConfig
 from seedbed.experiments.plan import ExperimentDir, Plan, TaskSet
 
@@ -39,7 +38,7 @@ def write_tasks(
     if found:
         save_tasks(place.tasks, found)
     return [
-        TaskSet(name=name, origin=origins[name], items=len(items), chance=_chance(items))
+        TaskSet(name=name, origin=origins[name], items=len(items), chance=chance_of(items))
         for name, items in found.items()
     ]
 
@@ -71,7 +70,3 @@ def task_groups(plan: Plan, folder: Path) -> dict[str, list[int]]:
         return {}
     tasks = load_tasks(ExperimentDir(folder).tasks)
     return {name: [item.group for item in items] for name, items in tasks.items()}
-
-
-def _chance(items: Sequence[Item]) -> float:
-    return math.fsum(1 / len(item.choices) for item in items) / len(items)

@@ -52,7 +52,7 @@ def home_variants(
 
     The keys are those of `Results`.
     """
-    by_parts = evidence.held_out_lens()
+    by_parts, margin = evidence.held_out_lens(), evidence.plan.margin
     lenses: dict[str, Lens | None] = {"home_included": None, "home_excluded": None}
     if len(table.datasets) > 1 and by_parts.evals:
         if base.lens.mode != "all":
@@ -60,7 +60,7 @@ def home_variants(
         if base.lens.mode == "texts" and by_parts.mode == "others":
             lenses["home_excluded"] = by_parts
     return {
-        key: lens and _variant(compare_through(lens, table, alpha=alpha), base)
+        key: lens and _variant(compare_through(lens, table, alpha=alpha, margin=margin), base)
         for key, lens in lenses.items()
     }
 
@@ -77,14 +77,14 @@ def with_contaminated(evidence: Evidence, base: Comparison, alpha: float) -> Var
 def rate_checks(
     evidence: Evidence, base: Comparison, table: ScoreTable, alpha: float
 ) -> list[RateCheck]:
-    """Return the comparison at other learning rates, where two datasets or more have been run."""
+    """Return the comparison at other learning rates, where two of the base's have been run."""
     checks: list[RateCheck] = []
     for rate in evidence.plan.rates:
-        runs = evidence.runs(rate)
+        runs = {name: own for name, own in evidence.runs(rate).items() if name in base.datasets}
         if len(runs) > 1:
             other = compare_through(
                 base.lens,
-                evidence.table(rate),
+                ScoreTable.of(runs, evidence.evals, evidence.kept),
                 alpha=alpha,
                 margin=evidence.plan.margin,
                 also=table,

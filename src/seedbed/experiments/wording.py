@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich.cells import cell_len  # wide characters take two places
+
 from seedbed.experiments.lens import Comparison
 from seedbed.experiments.plan import Plan
 from seedbed.experiments.results import (
@@ -276,9 +278,13 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
     >>> aligned([["a", "bytes"], ["text", "9"]])
     ['  a     bytes', '  text      9']
+    >>> aligned([["語", "bytes"], ["text", "9"]])[0]
+    '  語    bytes'
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-        for row in rows
-    ]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
+    for row in rows:
+        spaces = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        numbers = [space + cell for space, cell in zip(spaces[1:], row[1:], strict=True)]
+        lines.append("  " + "  ".join([row[0] + spaces[0], *numbers]))
+    return lines

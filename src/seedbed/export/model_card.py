@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,9 @@ def origin_of(folder: Path) -> Origin:
 def _dataset(run: RunDir) -> dict[str, Any]:
     """Return the manifest of a run's dataset, or {} when it is not there or was made anew."""
     try:
-        manifest = read_manifest(data_of_run(run))
+        return run.manifest_of(data_of_run(run))
     except (UserError, OSError):
         return {}
-    return manifest if manifest["checksum"] == run.read_request().get("data") else {}
 
 
 def model_card(
@@ -98,7 +97,7 @@ def model_card(
         _front_matter(license_name),
         f"# {name}\n\n" + " ".join(_summary(shape, origin)),
         "## How good it is\n\n" + " ".join(_quality(origin, report)),
-        _usage(repo),
+        _usage(repo, can_talk=bool(origin.facts.get("chat"))),
         "## Shape\n\n" + _table((text, getattr(shape, key)) for key, text in _SHAPE.items()),
     ]
     if origin.settings:
@@ -125,57 +124,90 @@ def _front_matter(license_name: str) -> str:
 def _summary(shape: ModelConfig, origin: Origin) -> Iterator[str]:
     yield f"A language model of {shape.parameters}, of the class {shape.stock_class},"
     yield "made with Seedbed."
-    if origin.settings:
-        yield f"It was trained on `{public_name(str(origin.settings['data']))}`{_made_of(origin)}."
-    if "tokens" in origin.facts:
-        yield f"This is step {origin.facts['step']:,}, after {origin.facts['tokens']:,} tokens"
-        yield f"{_epochs(origin)}of training."
-    own = origin.settings.get("finetune") or {"checkpoint": origin.settings.get("from_checkpoint")}
-    if own["checkpoint"]:
-        yield "It began with the weights of another model,"
-        yield f"`{public_name(str(own['checkpoint']))}`, whose training is not counted here."
+    own = origin.settings.get("finetune")
+    if own:
+        yield f"It was trained on {_names(own['sources'])}{_conversations(origin)}."
+        if own.get("replay"):
+            yield f"The text of {_names([own['replay']])} was mixed in."
+    elif origin.settings:
+        yield f"It was trained on {_names([origin.settings['data']])}{_made_of(origin)}."
+    if "tokens" in origin.facts:  # of conversations, what pads the rows is counted there too
+        seen = "" if own else f", after {origin.facts['tokens']:,} tokens {_epochs(origin)}"
+        yield f"This is step {origin.facts['step']:,}{seen}."
+    before = own["checkpoint"] if own else origin.settings.get("from_checkpoint")
+    if before:
+        yield f"It began with the weights of another model, {_names([before])}, whose training is"
+        yield "not counted here."
+
+
+def _names(sources: Sequence[object]) -> str:
+    """Return the first names of what was read, in words."""
+    shown = ", ".join(f"`{public_name(str(source))}`" for source in sources[:5])
+    return shown + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")
 
 
 def _made_of(origin: Origin) -> str:
-    names = [public_name(source["name"]) for source in origin.dataset.get("sources", [])]
-    if not names:
+    sources = [source["name"] for source in origin.dataset.get("sources", [])]
+    if not sources:
         return ""
-    shown = ", ".join(f"`{name}`" for name in names[:5])
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     train = origin.dataset["train"]
     size = f"{train['documents']:,} documents, {train['bytes'] / 1e6:,.2f} MB"
-    return f", made of {shown}{more} ({size})"
+    return f", made of {_names(sources)} ({size})"
+
+
+def _conversations(origin: Origin) -> str:
+    """Return how many conversations there were to learn from, or pairs of answers."""
+    if not origin.dataset:
+        return ""
+    number = origin.dataset["train"]["documents"]
+    pairs = origin.settings["finetune"]["method"] == "dpo"
+    return f" ({number // 2:,} pairs of answers)" if pairs else f" ({number:,} conversations)"
 
 
 def _epochs(origin: Origin) -> str:
     available = origin.dataset.get("train", {}).get("tokens")
-    return f"({origin.facts['tokens'] / available:.2f} epochs) " if available else ""
+    epochs = f"({origin.facts['tokens'] / available:.2f} epochs) " if available else ""
+    return f"{epochs}of training"
 
 
 def _quality(origin: Origin, report: EvalReport | None) -> Iterator[str]:
+    own = origin.settings.get("finetune")
+    what = "what the assistant says" if own else "validation text"
     if report is not None:
         error = "" if report.standard_error is None else f" ± {report.standard_error:.4f}"
-        what = "what the assistant says" if origin.settings.get("finetune") else "validation text"
+        each = "conversations" if own else "documents"
         yield f"**{report.bits_per_byte:.4f}{error} bits per byte** on {what},"
-        yield f"{report.documents:,} documents of {report.bytes:,} bytes, which were held out"
+        yield f"{report.documents:,} {each} of {report.bytes:,} bytes, which were held out"
         yield f"(loss {report.loss:.4f} nats per token, perplexity {report.perplexity:.2f})."
         if report.baseline_bits_per_byte is not None:
             yield f"A byte n-gram model reaches {report.baseline_bits_per_byte:.4f} on it."
         if report.standard_error is not None:
-            yield "The standard error is over documents, not over training runs."
+            yield f"The standard error is over {each}, not over training runs."
         return
     if not origin.scores:
         yield "Not measured."
         return
-    yield f"{origin.scores['val_bits_per_byte']:.4f} bits per byte on validation text"
-    yield f"(loss {origin.scores['val_loss']:.4f} nats per token), measured while training on at"
-    yield f"most {origin.settings['evaluation']['tokens']:,} tokens of it."
+    of_pairs = own is not None and own["method"] == "dpo"
+    loss = "" if of_pairs else f" (loss {origin.scores['val_loss']:.4f} nats per token)"
+    yield f"{origin.scores['val_bits_per_byte']:.4f} bits per byte on {what}{loss}, measured while"
+    yield f"training on at most {origin.settings['evaluation']['tokens']:,} tokens that were held"
+    yield "out."
     if "baseline" in origin.dataset:
         yield "A byte n-gram model reaches"
         yield f"{origin.dataset['baseline']['bits_per_byte']:.4f} on the whole validation text."
 
 
-def _usage(repo: str) -> str:
+def _usage(repo: str, *, can_talk: bool) -> str:
+    start = 'tokenizer("Once upon a time", return_tensors="pt").input_ids'
+    if can_talk:
+        start = """\
+tokenizer.apply_chat_template(
+    [{"role": "user", "content": "What can you tell me?"}],
+    add_generation_prompt=True,
+    return_dict=True,
+    return_tensors="pt",
+).input_ids"""
+    written = "ids[0, start.shape[1] :]" if can_talk else "ids[0]"
     return f"""\
 ## How to use it
 
@@ -184,9 +216,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{repo}")
 model = AutoModelForCausalLM.from_pretrained("{repo}")
-start = tokenizer("Once upon a time", return_tensors="pt").input_ids
+start = {start}
 ids = model.generate(start, max_new_tokens=100, do_sample=True, temperature=0.8, top_k=50)
-print(tokenizer.decode(ids[0], skip_special_tokens=True))
+print(tokenizer.decode({written}, skip_special_tokens=True))
 ```"""
 
 
@@ -203,7 +235,7 @@ def _training(origin: Origin) -> Iterator[tuple[str, object]]:
 
 
 def _caveats(origin: Origin) -> Iterator[str]:
-    if origin.settings.get("finetune"):
+    if origin.facts.get("chat"):
         yield "It answers in the manner of the conversations it has read, which need not be right."
     else:
         yield (

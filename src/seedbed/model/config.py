@@ -243,8 +243,11 @@ def _heads(d_model: int, fixed: dict[str, Any]) -> dict[str, int]:
 
 def _heads_divide(d_model: int, fixed: dict[str, Any]) -> bool:
     """Return whether a width comes out as whole heads, of an even size, in whole groups."""
+    if "num_heads" in fixed and "head_dim" in fixed:  # only rope's heads may be of any width
+        is_rope = fixed.get("position", "rope") == "rope"
+        return is_rope or d_model == fixed["num_heads"] * fixed["head_dim"]
     if "num_heads" in fixed:
-        return "head_dim" in fixed or d_model % (2 * fixed["num_heads"]) == 0
+        return d_model % (2 * fixed["num_heads"]) == 0
     heads = _heads(d_model, fixed)
     groups = fixed.get("num_kv_heads", 1)
     return d_model % heads["head_dim"] == 0 and heads["num_heads"] % groups == 0
@@ -308,8 +311,8 @@ class ModelSettings(Settings):
         """
         said = self.model_dump(exclude={"preset", "size"}, exclude_none=True)
         fixed = merge(PRESETS[self.preset], said, {"vocab_size": vocab_size})
-        if self.size is None and self.d_model is not None and self.num_layers is not None:
+        if self.size is None and self.shape_is_given:
             ratio = 8 / 3 if fixed.get("mlp", "swiglu") == "swiglu" else 4
-            d_ff = max(32, round(self.d_model * ratio / 32) * 32)
-            return build(ModelConfig, {"d_ff": d_ff, **_heads(self.d_model, fixed)}, fixed)
+            d_ff = max(32, round(fixed["d_model"] * ratio / 32) * 32)
+            return build(ModelConfig, {"d_ff": d_ff, **_heads(fixed["d_model"], fixed)}, fixed)
         return solve_shape(parse_size(self.size or DEFAULT_SIZE), fixed)

@@ -23,7 +23,7 @@ from seedbed.plots.figures import (
     save_figure,
 )
 from seedbed.runs import RunDir, find_runs
-from seedbed.training.run_summary import RunSummary, manifest_of_data, summarise
+from seedbed.training.run_summary import RunSummary, summarise
 
 XAxis = Literal["steps", "tokens", "seconds"]
 YAxis = Literal["loss", "bits-per-byte", "learning-rate", "grad-norm", "tokens-per-second"]
@@ -220,7 +220,7 @@ def _draw_baseline(axes: Axes, summaries: list[RunSummary]) -> None:
     The dataset must still be what they were trained on.
     """
     baselines = {
-        manifest_of_data(RunDir(summary.run), summary.data).get("baseline", {}).get("bits_per_byte")
+        RunDir(summary.run).manifest_of(summary.data).get("baseline", {}).get("bits_per_byte")
         for summary in summaries
     }
     baseline = baselines.pop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -69,9 +68,7 @@ def write_page(description: Description, out: Path) -> None:
     check_page(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(out.name + PARTIAL)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        aside.write_text(_page(description), encoding="utf-8")
+    aside.write_text(_page(description), encoding="utf-8")
     aside.replace(out)
 
 

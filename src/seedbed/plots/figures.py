@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -106,14 +107,12 @@ def save_figure(figure: Figure, out: Path, *, title: str, rows: Sequence[Sequenc
     """Write a figure to a .png, .svg or .html file, whole; HTML has a table of `rows` below it."""
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(out.name + PARTIAL)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        if out.suffix == ".png":
-            figure.savefig(aside, format="png")
-        elif out.suffix == ".svg":
-            aside.write_text(_svg(figure), encoding="utf-8")
-        else:
-            aside.write_text(_page(inline_svg(figure), title, rows), encoding="utf-8")
+    if out.suffix == ".png":
+        _save(figure, aside, format="png")
+    elif out.suffix == ".svg":
+        aside.write_text(_svg(figure), encoding="utf-8")
+    else:
+        aside.write_text(_page(inline_svg(figure), title, rows), encoding="utf-8")
     aside.replace(out)
 
 
@@ -131,7 +130,8 @@ def _svg(figure: Figure, *, transparent: bool = False) -> str:
     """Return the figure as an <svg> element; a curve tells its name when it is pointed at."""
     file = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "seedbed"}):
-        figure.savefig(
+        _save(
+            figure,
             file,
             format="svg",
             transparent=transparent,
@@ -140,6 +140,13 @@ def _svg(figure: Figure, *, transparent: bool = False) -> str:
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     return re.sub(r"""<g id=(["'])curve: (.*?)\1>""", r"<g><title>\2</title>", svg)
+
+
+def _save(figure: Figure, file: Path | io.StringIO, **options: Any) -> None:
+    """Write a figure, without a word on letters that the font lacks: there is no other to take."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, **options)
 
 
 def html_row(cells: Sequence[str], tag: str = "td") -> str:

@@ -36,7 +36,7 @@ from seedbed.training.preferences import (
     make_pair_loss,
     score_pairs,
 )
-from seedbed.training.resolve import rows_replayed
+from seedbed.training.resolve import rows_replayed, watched_splits
 from seedbed.training.step import make_loss
 from seedbed.training.text_task import batch_function, token_lengths
 
@@ -69,7 +69,7 @@ def _conversations_task(
         loss_sum=make_loss(model),
         micro_batches=batch_function(sampler, config, world),
         evaluate=chat_evaluate_function(config, model, dataset),
-        sample=_answer_function(config, model, dataset) if world.on_main else lambda _=1.0: [],
+        sample=_answer_function(config, model, dataset),
     )
 
 
@@ -122,7 +122,7 @@ def chat_evaluate_function(
 
     def evaluate(share: float = 1.0) -> Mapping[str, Scores]:
         scores: dict[str, Scores] = {}
-        for name, shards in _watched(config, dataset).items():
+        for name, shards in watched_splits(config, dataset).items():
             numbers = choose_documents(shards, math.ceil(share * config.evaluation.tokens))
             rendered = [_rendered(shards, number) for number in numbers]
             scores[name] = score_conversations(
@@ -135,11 +135,6 @@ def chat_evaluate_function(
         return scores
 
     return evaluate
-
-
-def _watched(config: TrainConfig, dataset: PreparedDataset) -> dict[str, TokenShards]:
-    both = {"val": dataset.val, "train": dataset.train}
-    return both if config.evaluation.train_split else {"val": dataset.val}
 
 
 def _rendered(shards: TokenShards, number: int) -> Rendered:
@@ -213,7 +208,7 @@ def _pairs_task(
         loss_sum=make_pair_loss(model, reference, settings.beta),
         micro_batches=batch_function(sampler, config, world),
         evaluate=_evaluate_pairs_function(config, settings.beta, model, reference, dataset),
-        sample=_answer_function(config, model, dataset) if world.on_main else lambda _=1.0: [],
+        sample=_answer_function(config, model, dataset),
     )
 
 
@@ -226,7 +221,7 @@ def _evaluate_pairs_function(
 ) -> Callable[..., Mapping[str, Scores]]:
     """Return the function that scores a part of the pairs of the splits watched."""
     lengths, before = token_lengths(dataset.tokenizer), bytes_before_text(dataset.tokenizer)
-    splits = _watched(config, dataset)
+    splits = watched_splits(config, dataset)
 
     @cache
     def watched(name: str, share: float) -> tuple[list[PairBatch], Tensor]:

@@ -15,7 +15,8 @@ from seedbed.checkpoints import WEIGHTS, CheckpointFolder, load_checkpoint, save
 from seedbed.data.chats import prepare_chats
 from seedbed.data.documents import find_sources
 from seedbed.errors import ConfigError, UserError
-from seedbed.files import check_seal, read_manifest, sha256_of
+from seedbed.files import check_seal, read_json, read_manifest, sha256_of
+from seedbed.model.huggingface import model_config
 from seedbed.model.transformer import Transformer
 from seedbed.model.vocabulary import change_vocabulary
 from seedbed.runs import RunDir
@@ -42,7 +43,8 @@ def finetune(
     ConfigError where something else is in the way of these copies.
     """
     settings = config.finetune
-    assert settings is not None
+    if settings is None:
+        raise ConfigError("These are settings without `finetune`: ask `seedbed train` for it.")
     started = time.perf_counter() if started is None else started
 
     def make_start(run: RunDir) -> None:
@@ -127,12 +129,12 @@ def _make_data(run: RunDir, config: TrainConfig) -> None:
     """Write RUN/data anew: the sources may have changed."""
     settings = config.finetune
     assert settings is not None
-    base = load_checkpoint(run.base)
+    shape = model_config(read_json(run.base / "config.json"))
     prepare_chats(
         settings.sources,
         run.data,
-        base.tokenizer,
-        window=config.window_in(base.model.config),
+        load_tokenizer(run.base),
+        window=config.window_in(shape),
         val=settings.val,
         val_fraction=settings.val_fraction,
         preferences=settings.method == "dpo",

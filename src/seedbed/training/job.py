@@ -82,6 +82,16 @@ class Task:
     sample: Callable[..., list[dict[str, Any]]]
 
 
+@dataclass(frozen=True)
+class Pace:
+    """What a run that was asked for in minutes, just now, has to keep to."""
+
+    deadline: float  # of perf_counter
+    pause: float  # seconds of an evaluation, its samples and the save that comes with it
+    evaluations: int | None  # in the whole run; None: their interval was given
+    most_steps: int  # that `max_epochs` allow
+
+
 @dataclass
 class Job:
     """Everything one training needs; `config` is resolved, so its intervals are numbers."""
@@ -102,7 +112,7 @@ class Job:
     peak_flops: float  # measured, of this rank's device
     state: TrainState = field(default_factory=TrainState)
     initialise: Callable[[], None] = lambda: None  # weights as they were before step 1
-    deadline: float | None = None  # of perf_counter, where the steps were made of minutes just now
+    pace: Pace | None = None  # where the steps were made of minutes, by this process
     data_seconds: float = 0.0  # that steps since the last record waited for their batches
 
     def batches(self) -> list[Batch]:

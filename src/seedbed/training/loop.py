@@ -28,7 +28,7 @@ from seedbed.files import append_json_line, write_text
 from seedbed.progress import Progress
 from seedbed.runs import timestamp
 from seedbed.training.config import Horizon
-from seedbed.training.job import Job, RunResult, Scores, TrainState
+from seedbed.training.job import Job, Pace, RunResult, Scores, TrainState
 from seedbed.training.lora import adapter_state, load_adapter
 from seedbed.training.schedules import multiplier
 from seedbed.training.step import NoMemoryError, StepMetrics, train_step
@@ -37,6 +37,7 @@ from seedbed.training.stopping import Stop
 BAD_STEPS_IN_A_ROW = 5  # then back to the last checkpoint, with half the learning rate
 ROLLBACKS = 3  # then stop
 SHARE_OF_MINUTES = 0.95  # of what is left of them, that is planned for: they are a ceiling
+WORTH_MORE_STEPS = 1.05  # times the steps that are left: fewer more are not worth a change
 
 
 class DivergedError(Exception):
@@ -48,7 +49,7 @@ def run_training(job: Job, stop: Stop, progress: Progress) -> RunResult:
 
     Raises DivergedError when rolling back did not help.
     """
-    state, config = job.state, job.config
+    state = job.state
     folder = CheckpointFolder(job.run.checkpoints)
     meter = Meter(state)
     stopping = job.world.any(stop.requested)
@@ -65,19 +66,19 @@ def run_training(job: Job, stop: Stop, progress: Progress) -> RunResult:
         stopping = job.world.any(stop.requested)
         calm = state.skipped_in_a_row == 0  # else nothing is learned, and nothing kept
         scores: Mapping[str, Scores] = {}
-        if state.step == job.steps or (calm and _every(config.evaluation.every, state.step)):
+        if state.step == job.steps or (calm and _every(job.config.evaluation.every, state.step)):
             scores = job.evaluate()
             _note_evaluation(state, scores["val"], job.world)
             _write_samples(job)
         last = stopping or _is_over(job)
-        if scores or last or _every(config.log_every, state.step):
+        if scores or last or _every(job.config.log_every, state.step):
             record = meter.record(job, scores)
             _log(job, record, progress)
         is_best = state.best_step == state.step
-        if last or is_best or (calm and _every(config.checkpoint.every, state.step)):
+        if last or is_best or (calm and _every(job.config.checkpoint.every, state.step)):
             save(job, folder)
-            if not last and job.deadline is not None:
-                keep_to_minutes(job, job.deadline - time.perf_counter(), progress)
+            if not last and job.pace is not None:
+                keep_to_minutes(job, job.pace, progress)
     return _result(job)
 
 
@@ -147,23 +148,31 @@ def halve_micro_batch(job: Job, progress: Progress) -> None:
     )
 
 
-def keep_to_minutes(job: Job, seconds: float, progress: Progress) -> None:
-    """Lower the steps, should they take more than the `seconds` that are left, and write that down.
+def keep_to_minutes(job: Job, pace: Pace, progress: Progress) -> None:
+    """Fit the steps that are left to the time that is left, and write that down.
 
-    As fast as all steps so far: evaluations and saves count too. What comes before a checkpoint was
-    done with more steps in view, so this is for the moment after a save.
+    Steps go on as fast as all so far. What comes before a checkpoint was done with another number
+    of them in view, so this is for the moment after a save.
     """
-    state = job.state
-    per_step = state.seconds / state.step
-    steps = job.steps
-    if (steps - state.step) * per_step > seconds:
-        steps = min(steps, state.step + max(1, int(SHARE_OF_MINUTES * seconds / per_step)))
-    steps = job.world.from_main(steps)
+    state, every = job.state, job.config.evaluation.every or job.steps
+    left = job.steps - state.step
+    steps_only = state.seconds - (state.step - 1) // every * pace.pause
+    per_step = max(steps_only, state.seconds / 2) / state.step
+    seconds = pace.deadline - time.perf_counter() - math.ceil(left / every) * pace.pause
+    fitting = max(1, int(SHARE_OF_MINUTES * seconds / per_step))
+    fitting = min(fitting, pace.most_steps - state.step)
+    fits = left * per_step <= seconds and fitting <= WORTH_MORE_STEPS * left
+    steps = job.world.from_main(job.steps if fits else state.step + fitting)
     if steps == job.steps:
         return
-    progress.note(f"steps take longer than measured: {steps:,} instead of {job.steps:,}")
+    slow = "longer" if steps < job.steps else "less"
+    progress.note(f"steps take {slow} than planned: {steps:,} instead of {job.steps:,}")
+    if pace.evaluations:
+        every = math.ceil(steps / pace.evaluations)
     progress.total = job.steps = steps
-    job.config = job.config.model_copy(update={"horizon": f"{steps} steps"})
+    evaluation = job.config.evaluation.model_copy(update={"every": every})
+    changes = {"horizon": f"{steps} steps", "evaluation": evaluation}
+    job.config = job.config.model_copy(update=changes)
     if job.world.on_main:
         write_text(job.run.config, to_yaml(job.config))
 
@@ -212,7 +221,6 @@ def _save(job: Job, folder: CheckpointFolder) -> None:
         facts={
             "step": state.step,
             "tokens": state.tokens,
-            "best_loss": _finite(state.best_loss),
             "chat": job.config.finetune is not None,
         },
         optimizer=job.optimizer.state(),

@@ -13,13 +13,14 @@ from seedbed.config import to_yaml
 from seedbed.files import PARTIAL, write_text
 from seedbed.progress import Progress
 from seedbed.training.config import Horizon, TrainConfig
-from seedbed.training.job import Job, TrainState
+from seedbed.training.job import Job, Pace, TrainState
 from seedbed.training.loop import SHARE_OF_MINUTES, halve_micro_batch, take_step
 from seedbed.training.resolve import EVALUATIONS, with_steps
 from seedbed.training.step import NoMemoryError
 from seedbed.training.stopping import Stop
 
-SHARE_OF_PAUSES = 0.1  # what evaluations and saves may take, where their interval is not given
+SHARE_OF_PAUSES = 0.05  # what evaluations and their saves may take, unless their interval is given
+SHARE_OF_SAVES = 0.01  # what saves between them may take: after each, the steps follow the time
 SHARE_OF_MEASURING = 0.02  # what steps are timed for, once one has warmed up
 MOST_OF_MEASURING = 0.1  # what all of them may take: then fewer have to do
 TIMED_STEPS = 3, 30  # at least, at most
@@ -40,7 +41,7 @@ class Costs:
 def fix_steps(job: Job, started: float, stop: Stop, progress: Progress) -> None:
     """Turn `minutes` since `started` into steps, and write them down before step 1.
 
-    Should they take longer than measured, `keep_to_minutes` makes them fewer.
+    Should they take longer than measured, or less, `keep_to_minutes` makes them fewer or more.
 
     Asked to stop, it leaves the minutes for the next time.
     """
@@ -52,12 +53,19 @@ def fix_steps(job: Job, started: float, stop: Stop, progress: Progress) -> None:
     if job.world.any(stop.requested):
         return
     used = time.perf_counter() - started
-    planned = plan(job.config, costs, seconds=seconds, used=used)
+    planned, evaluations = plan(job.config, costs, seconds=seconds, used=used)
     per_step = job.config.tokens_per_step(job.model.config)
     most = max(1, round(job.config.max_epochs * job.train_tokens / per_step))
-    job.steps = job.world.from_main(min(planned[0], most))
-    job.config = with_steps(job.config, job.steps, job.world.from_main(planned[1]))
-    job.deadline = started + seconds
+    job.steps = job.world.from_main(min(planned, most))
+    evaluations = job.world.from_main(evaluations)
+    saves = job.world.from_main(saves_between(costs, seconds, evaluations))
+    job.pace = Pace(
+        deadline=started + seconds,
+        pause=costs.evaluation + costs.save,
+        evaluations=None if job.config.evaluation.every else evaluations,
+        most_steps=most,
+    )
+    job.config = with_steps(job.config, job.steps, evaluations, saves)
     if job.world.on_main:
         write_text(job.run.config, to_yaml(job.config))
     progress.note(_measured(costs, time.perf_counter() - began))
@@ -94,9 +102,17 @@ def plan(config: TrainConfig, costs: Costs, *, seconds: float, used: float) -> t
         left -= (evaluations - 1) * pause
     else:
         per_step += pause / config.evaluation.every
-    if config.checkpoint.every is not None:
+    if config.checkpoint.every is None:
+        left -= saves_between(costs, seconds, evaluations) * costs.save
+    else:
         per_step += costs.save / config.checkpoint.every
     return max(1, int(left / per_step)), evaluations
+
+
+def saves_between(costs: Costs, seconds: float, evaluations: int) -> int:
+    """Return how many saves without an evaluation a run of so many seconds has."""
+    affordable = int(SHARE_OF_SAVES * seconds / max(costs.save, 1e-9))
+    return max(0, min(EVALUATIONS - evaluations, affordable))
 
 
 def measure(job: Job, stop: Stop, progress: Progress, seconds: float) -> Costs:

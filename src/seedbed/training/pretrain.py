@@ -171,7 +171,7 @@ def set_up(run: RunDir, config: TrainConfig, dataset: PreparedDataset, world: Wo
         loss_sum=loss_sum,
         micro_batches=task.micro_batches,
         evaluate=task.evaluate,
-        sample=task.sample,
+        sample=task.sample if world.on_main else lambda _=1.0: [],
         trackers=_trackers(run, config, world),
         peak_flops=measure_matmul_flops(world.device, model.compute_dtype),
         initialise=initialise,

@@ -6,6 +6,7 @@ from seedbed.checkpoints import find_checkpoint
 from seedbed.data.batches import WindowSampler
 from seedbed.data.chat_batches import ChatSampler
 from seedbed.data.prepared import PreparedDataset
+from seedbed.data.token_shards import TokenShards
 from seedbed.distributed import World
 from seedbed.errors import CheckpointError, ConfigError
 from seedbed.files import check_seal, read_json
@@ -29,14 +30,15 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
     dataset is too small for the context.
     """
     shape = _shape(config, dataset, world)
-    per_epoch = tokens_per_epoch(config, dataset, _window(config, shape))
+    window = _window(config, shape)
+    per_epoch = tokens_per_epoch(config, dataset, window)
     tokens = _expected_tokens(config, shape, per_epoch, world)
     rows, micro = _batch_sizes(config, shape, tokens, world, row_width(config, dataset, shape))
     with_rows = config.model_copy(update={"batch_size": rows})
-    per_epoch = tokens_per_epoch(with_rows, dataset, _window(config, shape))
+    per_epoch = tokens_per_epoch(with_rows, dataset, window)
     horizon = Horizon.parse(config.horizon)
     if horizon.unit == "steps":
-        tokens = horizon.amount * rows * config.window_in(shape)
+        tokens = horizon.amount * rows * window
     seconds = tokens / _nominal_rate(config, shape, world)
     compiled = defaults.compile_pays(config.compile, seconds, world.device)
     optimizer = defaults.optimizer_for(
@@ -44,7 +46,7 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
         shape.parameters.total,
         vocab_size=shape.vocab_size,
         epochs=tokens / per_epoch,
-        steps_per_epoch=per_epoch / (rows * config.window_in(shape)),
+        steps_per_epoch=per_epoch / (rows * window),
         fresh=config.from_checkpoint is None,
         share=defaults.share_of_rates(config.finetune),
     )
@@ -55,7 +57,7 @@ def resolve(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trai
             ),
             "batch_size": rows,
             "micro_batch_size": micro,
-            "window": config.window_in(shape),
+            "window": window,
             "device": world.device.type,
             "precision": choose_precision(config.precision, world.device),
             "compile": "on" if compiled else "off",
@@ -114,8 +116,14 @@ def rows_replayed(config: TrainConfig) -> int:
 
 def evaluated_tokens(config: TrainConfig, dataset: PreparedDataset) -> int:
     """Return how many tokens an evaluation of the run has: as many as asked, where there are."""
-    splits = [dataset.val, dataset.train] if config.evaluation.train_split else [dataset.val]
+    splits = watched_splits(config, dataset).values()
     return sum(min(config.evaluation.tokens, split.num_tokens) for split in splits)
+
+
+def watched_splits(config: TrainConfig, dataset: PreparedDataset) -> dict[str, TokenShards]:
+    """Return the splits that are scored as the run goes on: "val", and "train" on request."""
+    both = {"val": dataset.val, "train": dataset.train}
+    return both if config.evaluation.train_split else {"val": dataset.val}
 
 
 def _window(config: TrainConfig, shape: ModelConfig) -> int:
@@ -260,9 +268,12 @@ def steps_for(horizon: Horizon, tokens_per_step: int, tokens_per_epoch: int) -> 
     return max(1, round(tokens / tokens_per_step))
 
 
-def with_steps(config: TrainConfig, steps: int, evaluations: int = EVALUATIONS) -> TrainConfig:
+def with_steps(
+    config: TrainConfig, steps: int, evaluations: int = EVALUATIONS, saves_between: int = 0
+) -> TrainConfig:
     """Return the config with the horizon in steps, and the intervals that follow from it."""
     every = config.evaluation.every or max(1, -(-steps // evaluations))
+    save_every = every if not saves_between else max(1, -(-steps // (evaluations + saves_between)))
     warmup = config.schedule.warmup_steps
     if warmup is None:
         warmup = defaults.warmup_for(config.optimizer.kind, steps)
@@ -271,7 +282,7 @@ def with_steps(config: TrainConfig, steps: int, evaluations: int = EVALUATIONS) 
             "horizon": f"{steps} steps",
             "evaluation": config.evaluation.model_copy(update={"every": every}),
             "checkpoint": config.checkpoint.model_copy(
-                update={"every": config.checkpoint.every or every}
+                update={"every": config.checkpoint.every or save_every}
             ),
             "schedule": config.schedule.model_copy(update={"warmup_steps": warmup}),
             "log_every": config.log_every or max(1, steps // 200),

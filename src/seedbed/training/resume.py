@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "log_every",
     "trackers",
 )
+_INTERVALS = {"evaluation": {"every": True}, "checkpoint": {"every": True}, "log_every": True}
 
 
 def resume_or_begin(
@@ -74,10 +75,6 @@ def resume_or_begin(
         write_json(run.request, request)
 
 
-# Of what is now left open, and was written into request.json as if it had been asked for.
-_ONCE_DEFAULTS = {"momentum": 0.9, "weight_decay": 0.1}
-
-
 def _asked_for(config: TrainConfig) -> dict[str, Any]:
     """Return the settings as they are compared: where a run keeps its start is not asked for."""
     asked = config.model_dump(mode="json")
@@ -92,11 +89,7 @@ def _asked_before(run: RunDir) -> dict[str, Any] | None:
     request = run.read_request()
     if not isinstance(request.get("config"), dict):
         return None
-    config = _asked_for(build(TrainConfig, request["config"]))
-    for key, default in _ONCE_DEFAULTS.items():
-        if config["optimizer"][key] == default:
-            config["optimizer"][key] = None
-    return {**request, "config": config}
+    return {**request, "config": _asked_for(build(TrainConfig, request["config"]))}
 
 
 def _begin(
@@ -126,10 +119,11 @@ def _changed(
     world: World,
 ) -> TrainConfig:
     """Return a run's config with what may change taken from `asked`, resolved anew."""
-    now = asked.model_dump(mode="json", include=set(MAY_CHANGE))
-    if "config.horizon" not in changed:
-        now["horizon"] = resolved.horizon  # minutes became steps
+    now = asked.model_dump(mode="json", include=set(MAY_CHANGE), exclude_none=True)
     kept = resolved.model_dump(mode="json", exclude={*MAY_CHANGE, "from_checkpoint"})
+    if "config.horizon" not in changed:  # minutes became steps, and intervals with them
+        now["horizon"] = resolved.horizon
+        kept |= resolved.model_dump(include=_INTERVALS)
     alone = World(device=world.device)  # how many processes there are today is not of the run
     anew = resolve(build(TrainConfig, kept, now), dataset, alone)
     return anew.model_copy(update={"from_checkpoint": resolved.from_checkpoint})

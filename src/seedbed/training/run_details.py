@@ -15,7 +15,7 @@ from seedbed.errors import CheckpointError, ConfigError
 from seedbed.files import MANIFEST, read_json, read_json_lines
 from seedbed.runs import RunDir
 from seedbed.training.config import FinetuneSettings, TrainConfig
-from seedbed.training.run_summary import RunSummary, manifest_of_data, read_config, summarise
+from seedbed.training.run_summary import RunSummary, read_config, summarise
 
 EVALUATIONS_SHOWN = 8
 
@@ -67,7 +67,7 @@ def show_run(path: Path | str) -> RunDetails:
         summary=summary,
         settings={k: v for k, v in asked.items() if k not in ("data", "out")},
         model=_settings(run).get("model", {}),
-        dataset=manifest_of_data(run, summary.data),
+        dataset=run.manifest_of(summary.data),
         machine=_json(run.environment),
         evaluations=_evaluations(run),
         samples=_last_samples(run),
@@ -113,6 +113,7 @@ def _asked(run: RunDir) -> Tree:
     if not isinstance(asked, dict):
         return {}
     default = TrainConfig(data=Path(), out=Path()).model_dump(mode="json")
+    default |= {"data": None, "out": None}  # they have none: all is said, the folder here too
     changed = differences(default, merge(default, asked))  # pyright: ignore[reportUnknownArgumentType]
     return _with_finetuning({key: new for key, (_, new) in changed.items()})
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from seedbed.config import build, read_yaml
 from seedbed.errors import ConfigError, UserError
-from seedbed.files import MANIFEST, read_json, read_manifest
+from seedbed.files import MANIFEST, read_json
 from seedbed.model.config import ModelConfig
 from seedbed.runs import RunDir, find_runs
 from seedbed.training.config import Horizon, TrainConfig
@@ -32,7 +32,7 @@ class RunSummary:
     step: int
     steps: int | None
     best_step: int | None
-    best_loss: float | None  # of validation, in nats per token
+    best_loss: float | None  # of validation: nats per token, or of dpo per pair of answers
     best_bits_per_byte: float | None
     last_loss: float | None  # of validation
     train_loss: float | None  # the last
@@ -108,20 +108,6 @@ def summarise(path: Path) -> RunSummary:
 def read_config(run: RunDir) -> TrainConfig:
     """Return the settings of a run, as resolved. Raises ConfigError when they are damaged."""
     return build(TrainConfig, read_yaml(run.config))
-
-
-def manifest_of_data(run: RunDir, folder: Path | None) -> dict[str, Any]:
-    """Return the manifest of the dataset in `folder`, if it is the one that a run was begun with.
-
-    Otherwise {}: it is no longer there, or was made anew since.
-    """
-    if folder is None:
-        return {}
-    try:
-        manifest = read_manifest(folder)
-    except (UserError, OSError):
-        return {}
-    return manifest if manifest["checksum"] == run.read_request().get("data") else {}
 
 
 def _asked(run: RunDir) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+STOPPED = 75  # the exit code of a process that was asked to stop: its state is saved
+
 
 @dataclass
 class Stop:

@@ -18,7 +18,7 @@ from seedbed.model.transformer import Transformer
 from seedbed.tokenizers.base import SpecialTokens, Tokenizer, bytes_before_text
 from seedbed.training.config import TrainConfig
 from seedbed.training.job import Task
-from seedbed.training.resolve import rows_of_a_process
+from seedbed.training.resolve import rows_of_a_process, watched_splits
 from seedbed.training.step import make_loss
 
 
@@ -32,7 +32,7 @@ def text_task(
         loss_sum=make_loss(model),
         micro_batches=batch_function(sampler, config, world),
         evaluate=evaluate_function(config, model, dataset),
-        sample=_sample_function(config, model, dataset) if world.on_main else lambda _=1.0: [],
+        sample=_sample_function(config, model, dataset),
     )
 
 
@@ -85,9 +85,7 @@ def evaluate_function(
     It takes the share of the watched text that shall be scored, by default all of it.
     """
     special = dataset.tokenizer.special
-    splits = {"val": dataset.val}
-    if config.evaluation.train_split:
-        splits["train"] = dataset.train
+    splits = watched_splits(config, dataset)
     watched = {n: fixed_part(s, config.evaluation.tokens, special) for n, s in splits.items()}
     lengths = token_lengths(dataset.tokenizer)
     before = bytes_before_text(dataset.tokenizer)

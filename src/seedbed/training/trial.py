@@ -35,7 +35,7 @@ _MOST_STEPS = 40
 class Trial:
     """What was measured. Seconds, and bytes of memory at the peak of the process."""
 
-    starting: float  # from the start of the process to the end of the first step
+    starting: float  # from reading the settings, before torch is imported, to the first step's end
     step: float
     evaluation: float
     save: float
@@ -146,8 +146,12 @@ def _time_steps(job: Job, first: float, seconds: float) -> tuple[float, int, boo
 
 def _update_seconds(job: Job) -> float:
     """Return what the optimizer takes for one step."""
+    from seedbed.machine import wait_for
+
+    wait_for(job.world.device)
     start = time.perf_counter()
     job.optimizer.step(0.0)
+    wait_for(job.world.device)
     return time.perf_counter() - start
 
 
