@@ -23,7 +23,7 @@ demo: .venv/core
 	$(BIN)/seedbed demo
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: .venv/dev
 	$(BIN)/ruff format --check .
